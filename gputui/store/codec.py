@@ -1,0 +1,60 @@
+"""Records to rows and back. Rows hold JSON text for nested parts; a field added later gets its default when absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from gputui.model.types import JobKind, JobSpec, Offer, Priority, Stock, Tier
+
+
+def to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def offer_to_row(offer: Offer) -> dict[str, Any]:
+    row = {name: getattr(offer, name) for name in OFFER_COLUMNS}
+    row["native"] = to_json(dict(offer.native))
+    return row
+
+
+def offer_from_row(row: Mapping[str, Any]) -> Offer:
+    """Return the offer of a row or of a stored JSON object; `row` needs every column of the offers table."""
+    native = row["native"]
+    stock = row["stock"]
+    return Offer(
+        id=row["id"],
+        provider=row["provider"],
+        gpu=row["gpu"],
+        gpu_count=row["gpu_count"],
+        price_micro_usd_per_hour=row["price_micro_usd_per_hour"],
+        fetched_at_ms=row["fetched_at_ms"],
+        vram_gib=row["vram_gib"],
+        vcpus=row["vcpus"],
+        ram_gib=row["ram_gib"],
+        disk_gib=row["disk_gib"],
+        region=row["region"],
+        tier=Tier(row["tier"]),
+        stock=Stock(stock) if stock else None,
+        reliability=row["reliability"],
+        native=json.loads(native) if isinstance(native, str) else native,
+    )
+
+
+def spec_to_json(spec: JobSpec) -> str:
+    return to_json({**asdict(spec), "env": dict(spec.env)})
+
+
+def spec_from_json(text: str) -> JobSpec:
+    data = json.loads(text)
+    known = {field.name for field in fields(JobSpec)}
+    values = {name: value for name, value in data.items() if name in known}
+    values["kind"] = JobKind(values["kind"])
+    values["priority"] = Priority(values["priority"])
+    values["tier"] = Tier(values["tier"]) if values.get("tier") else None
+    return JobSpec(**values)
+
+
+OFFER_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Offer))

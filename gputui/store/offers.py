@@ -1,0 +1,132 @@
+"""Offers and the state of each provider's last refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gputui.model.types import Offer
+from gputui.model.units import Ms
+from gputui.store.codec import OFFER_COLUMNS, offer_from_row, offer_to_row
+from gputui.store.db import Store
+
+_COLUMNS = ", ".join(OFFER_COLUMNS)
+_UPSERT = (
+    f"INSERT INTO offers ({_COLUMNS}) VALUES ({', '.join('?' for _ in OFFER_COLUMNS)}) "
+    "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in OFFER_COLUMNS[1:])
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How the last refresh of a provider went. `error` is a sentence for people, None when it succeeded."""
+
+    provider: str
+    last_try_ms: Ms | None
+    last_ok_ms: Ms | None
+    latency_ms: int | None
+    offer_count: int
+    error: str | None
+    error_code: str | None
+
+
+def replace_snapshot(store: Store, provider: str, offers: Iterable[Offer], *, now_ms: Ms, latency_ms: int) -> int:
+    """Replace a provider's offers in one transaction and note the success; readers see the old set or the new one."""
+    rows = []
+    for offer in offers:
+        row = offer_to_row(offer)
+        rows.append([row[name] for name in OFFER_COLUMNS])
+    ids = {row[0] for row in rows}
+    with store.write() as tx:
+        stale = [
+            row["id"]
+            for row in tx.read("SELECT id FROM offers WHERE provider = ?", (provider,))
+            if row["id"] not in ids
+        ]
+        tx.execute_many("DELETE FROM offers WHERE id = ?", [(offer_id,) for offer_id in stale])
+        tx.execute_many(_UPSERT, rows)
+        tx.execute(
+            "INSERT INTO provider_status (provider, last_try_ms, last_ok_ms, latency_ms, offer_count) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (provider) DO UPDATE SET last_try_ms = excluded.last_try_ms, last_ok_ms = excluded.last_ok_ms, "
+            "latency_ms = excluded.latency_ms, offer_count = excluded.offer_count, error = NULL, error_code = NULL",
+            (provider, now_ms, now_ms, latency_ms, len(ids)),
+        )
+    return len(ids)
+
+
+def note_failed_refresh(store: Store, provider: str, *, now_ms: Ms, error: str, error_code: str) -> None:
+    """Keep the old rows and remember why the refresh failed."""
+    with store.write() as tx:
+        tx.execute(
+            "INSERT INTO provider_status (provider, last_try_ms, error, error_code) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (provider) DO UPDATE SET last_try_ms = excluded.last_try_ms, error = excluded.error, "
+            "error_code = excluded.error_code",
+            (provider, now_ms, error, error_code),
+        )
+
+
+def load_offers(
+    store: Store,
+    *,
+    gpus: Iterable[str] | None = None,
+    providers: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> list[Offer]:
+    """Return offers, cheapest first. `gpus` are canonical names; None means any."""
+    conditions, parameters = [], list[object]()
+    for column, wanted in (("gpu", gpus), ("provider", providers)):
+        if wanted is not None:
+            values = list(wanted)
+            conditions.append(f"{column} IN ({', '.join('?' for _ in values)})")
+            parameters.extend(values)
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    tail = "LIMIT ?" if limit is not None else ""
+    if limit is not None:
+        parameters.append(limit)
+    sql = f"SELECT {_COLUMNS} FROM offers {where}ORDER BY price_micro_usd_per_hour, id {tail}"
+    return [offer_from_row(row) for row in store.read(sql, parameters)]
+
+
+def known_gpus(store: Store) -> set[str]:
+    """Return every GPU name on offer, canonical or as it came."""
+    return {row[0] for row in store.read("SELECT DISTINCT gpu FROM offers")}
+
+
+def load_statuses(store: Store) -> dict[str, ProviderStatus]:
+    """Return how each provider's last refresh went, by provider; one never tried is absent."""
+    rows = store.read(
+        "SELECT provider, last_try_ms, last_ok_ms, latency_ms, offer_count, error, error_code FROM provider_status"
+    )
+    return {row["provider"]: ProviderStatus(*row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class CheapestRow:
+    """The cheapest offer, per GPU, of one GPU model at one provider, among those in stock or among those sold out."""
+
+    gpu: str
+    provider: str
+    price_micro_usd_per_gpu_hour: int
+    offer_id: str
+    stock: str | None
+    region: str | None
+    fetched_at_ms: Ms
+    offer_count: int
+
+
+def load_cheapest(
+    store: Store, *, gpus: Iterable[str] | None = None, providers: Sequence[str] | None = None
+) -> list[CheapestRow]:
+    """Return, for each GPU model and provider, the cheapest offer in stock and the cheapest one sold out."""
+    conditions, parameters = ["1"], list[object]()
+    for column, wanted in (("gpu", gpus), ("provider", providers)):
+        if wanted is not None:
+            values = list(wanted)
+            conditions.append(f"{column} IN ({', '.join('?' for _ in values)})")
+            parameters.extend(values)
+    # SQLite takes the bare columns of a group from the row that holds its minimum.
+    sql = (
+        "SELECT gpu, provider, min(price_micro_usd_per_hour / gpu_count), id, stock, region, fetched_at_ms, count(*) "
+        f"FROM offers WHERE {' AND '.join(conditions)} GROUP BY gpu, provider, stock IS 'none' ORDER BY stock IS 'none'"
+    )
+    return [CheapestRow(*row) for row in store.read(sql, parameters)]
