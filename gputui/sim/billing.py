@@ -1,0 +1,132 @@
+"""What a simulated machine truly costs: exact dollars from its own timeline, written apart from anything that meters.
+
+The bill of a machine covers its chargeable time: from its billing start to its billing stop, whole seconds rounded up
+once over the sum, at least the minimum. The account's balance falls by ticks, anchored at the machine's billing start;
+what is left is settled when billing stops. Volumes are free of charge here.
+
+Rules as in the Huddle docs, gpu-billing (2026-05): 10 minutes at least, then per second, drawn every 10 minutes, the
+rest at deletion, elapsed seconds x price per hour / 3600.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+from gputui.sim.lives import Life
+
+_HOUR_MS = 3_600_000
+_NANO = Decimal("0.000000001")
+
+
+@dataclass(frozen=True, slots=True)
+class BillingTerms:
+    """How one machine is billed, fixed when it is ordered.
+
+    `start` is "running" (when it first runs) or "ordered". A machine that never runs costs nothing under "running".
+    """
+
+    start: str = "running"
+    minimum_s: int = 600
+    tick_s: int = 600
+    charges_offline: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Chargeable time at one price. `end_ms` is where the bill stands: now, or where billing stopped."""
+
+    start_ms: int
+    end_ms: int
+    usd_per_hour: Decimal
+
+
+def billing_start_ms(timeline: Sequence[tuple[int, Life]], terms: BillingTerms, until_ms: int) -> int | None:
+    """Return when billing of a machine began, None when it has not by `until_ms` or when it failed without ever running."""
+    passed = [(at, life) for at, life in timeline if at <= until_ms]
+    first_run_ms = next((at for at, life in passed if life is Life.RUNNING), None)
+    if terms.start == "running" or first_run_ms is not None:
+        return first_run_ms if terms.start == "running" else passed[0][0]
+    failed = any(life in (Life.NO_CAPACITY, Life.ERROR) for _, life in passed)
+    return passed[0][0] if passed and not failed else None
+
+
+def bill_usd(
+    timeline: Sequence[tuple[int, Life]],
+    prices: Sequence[tuple[int, Decimal]],
+    terms: BillingTerms,
+    *,
+    until_ms: int,
+) -> Decimal:
+    """Return the dollars owed were billing to stop at `until_ms`: 0 before billing began, else at least the minimum.
+
+    Shape: `timeline` and `prices` are (from when, what) in order of time; the first price is that of the order.
+    """
+    start_ms = billing_start_ms(timeline, terms, until_ms)
+    if start_ms is None:
+        return Decimal(0)
+    spans = list(_spans(timeline, prices, terms, start_ms, until_ms))
+    total_ms = sum(span.end_ms - span.start_ms for span in spans)
+    cost = sum((Fraction(span.usd_per_hour) * (span.end_ms - span.start_ms) for span in spans), Fraction(0))
+    billed_ms = max(terms.minimum_s, -(-total_ms // 1000)) * 1000
+    last_price = spans[-1].usd_per_hour if spans else _price_at(prices, start_ms)
+    cost += Fraction(last_price) * (billed_ms - total_ms)
+    return _decimal(cost / _HOUR_MS)
+
+
+def settled_usd(
+    timeline: Sequence[tuple[int, Life]],
+    prices: Sequence[tuple[int, Decimal]],
+    terms: BillingTerms,
+    *,
+    now_ms: int,
+    stopped_ms: int | None,
+) -> Decimal:
+    """Return the dollars already drawn from the balance: whole ticks while billing goes on, all of it once it stopped."""
+    if stopped_ms is not None and stopped_ms <= now_ms:
+        return bill_usd(timeline, prices, terms, until_ms=stopped_ms)
+    start_ms = billing_start_ms(timeline, terms, now_ms)
+    if start_ms is None:
+        return Decimal(0)
+    ticks = (now_ms - start_ms) // (terms.tick_s * 1000)
+    spans = _spans(timeline, prices, terms, start_ms, start_ms + ticks * terms.tick_s * 1000)
+    cost = sum((Fraction(span.usd_per_hour) * (span.end_ms - span.start_ms) for span in spans), Fraction(0))
+    return _decimal(cost / _HOUR_MS)
+
+
+def _spans(
+    timeline: Sequence[tuple[int, Life]],
+    prices: Sequence[tuple[int, Decimal]],
+    terms: BillingTerms,
+    start_ms: int,
+    until_ms: int,
+) -> Iterator[Span]:
+    """Yield chargeable time from `start_ms` to `until_ms`, cut where the state or the price changes."""
+    edges = {start_ms, until_ms}
+    edges.update(at for at, _ in timeline)
+    edges.update(at for at, _ in prices)
+    ordered = sorted(at for at in edges if start_ms <= at <= until_ms)
+    for begin, end in pairwise(ordered):
+        if _is_charged(_life_at(timeline, begin), terms):
+            yield Span(begin, end, _price_at(prices, begin))
+
+
+def _is_charged(life: Life, terms: BillingTerms) -> bool:
+    if life is Life.OFFLINE:
+        return terms.charges_offline
+    return life not in (Life.DELETED, Life.NO_CAPACITY)
+
+
+def _life_at(timeline: Sequence[tuple[int, Life]], at_ms: int) -> Life:
+    return [life for at, life in timeline if at <= at_ms][-1]
+
+
+def _price_at(prices: Sequence[tuple[int, Decimal]], at_ms: int) -> Decimal:
+    return ([price for at, price in prices if at <= at_ms] or [prices[0][1]])[-1]
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return (Decimal(value.numerator) / Decimal(value.denominator)).quantize(_NANO, rounding=ROUND_HALF_UP)

@@ -1,0 +1,21 @@
+"""The states a simulated machine can be in, whatever its provider calls them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Life(StrEnum):
+    """A machine's state. DELETED and NO_CAPACITY are the end; ERROR and OFFLINE machines still exist."""
+
+    ORDERED = "ordered"
+    PROVISIONING = "provisioning"
+    RUNNING = "running"
+    OFFLINE = "offline"
+    ERROR = "error"
+    NO_CAPACITY = "no_capacity"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+ENDED = frozenset({Life.DELETED, Life.NO_CAPACITY})
