@@ -1,0 +1,119 @@
+"""What every provider can do, and what only some can.
+
+A client is a thin, typed translation: it returns early, never waits for a state, never retries a write by itself and
+raises only `model.errors`. What it can do beyond `Provider` is told by which of the capability protocols it implements;
+the capability table shown to people is derived from that (`capabilities_of`), never written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from gputui.model.shell import Shell as Shell
+from gputui.model.shell import ShellResult as ShellResult
+from gputui.model.types import Balance, CreateRequest, Machine, Offer, OsImage, Region, SshKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """What a read-only probe of a key found. `identity` is what the provider calls the account, where it tells."""
+
+    provider: str
+    ok: bool
+    identity: str | None = None
+    detail: str = ""
+
+
+class Provider(Protocol):
+    """Required of every client. Errors: any `model.errors.ProviderError`."""
+
+    name: str
+
+    async def check_key(self) -> KeyCheck:
+        """Ask the cheapest read-only question that proves the key works. Raises AuthError when it is refused."""
+        ...
+
+    async def fetch_offers(self) -> list[Offer]:
+        """Return everything rentable, all pages, sold-out types included (stock NONE)."""
+        ...
+
+    async def create(self, request: CreateRequest) -> Machine:
+        """Order one machine, labelled `request.label`, and return at once; it is usually still pending.
+
+        An error with `may_exist` True means a machine may have been made: look for the label before anything else.
+        """
+        ...
+
+    async def get(self, machine_id: str) -> Machine:
+        """Return one machine. Raises Gone when the provider knows it no more."""
+        ...
+
+    async def list_machines(self) -> list[Machine]:
+        """Return every machine of the account, all pages, ours or not, those the provider lists as alive."""
+        ...
+
+    async def terminate(self, machine_id: str, *, idempotency_key: str) -> None:
+        """Ask for deletion and return. Raises Gone when there is nothing left to delete (success for the caller)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
+@runtime_checkable
+class ResendsCreate(Protocol):
+    """The provider replays a create sent again with the same idempotency key instead of making a second machine."""
+
+    create_is_idempotent: bool
+
+
+@runtime_checkable
+class HasBalance(Protocol):
+    async def fetch_balance(self) -> Balance: ...
+
+
+@runtime_checkable
+class HasSshKeys(Protocol):
+    async def list_ssh_keys(self) -> list[SshKey]: ...
+    async def add_ssh_key(self, name: str, public_key: str) -> SshKey: ...
+    async def delete_ssh_key(self, key_id: str) -> None: ...
+
+
+@runtime_checkable
+class HasOsImages(Protocol):
+    async def list_os_images(self, offer: Offer | None = None) -> list[OsImage]: ...
+
+
+@runtime_checkable
+class HasRegions(Protocol):
+    async def list_regions(self) -> list[Region]: ...
+
+
+@runtime_checkable
+class OpensShell(Protocol):
+    """The provider's machines are reached in-process, without SSH (the mock and the simulated world)."""
+
+    async def open_shell(self, machine: Machine) -> Shell: ...
+
+
+CAPABILITIES: Mapping[str, type] = {
+    "balance": HasBalance,
+    "ssh-keys": HasSshKeys,
+    "os-images": HasOsImages,
+    "regions": HasRegions,
+}
+
+
+def capabilities_of(client_class: type) -> dict[str, bool]:
+    """Return capability name -> whether a client class implements it."""
+    return {
+        name: all(hasattr(client_class, member) for member in _members(protocol))
+        for name, protocol in CAPABILITIES.items()
+    }
+
+
+def _members(protocol: type) -> list[str]:
+    return [name for name in vars(protocol) if not name.startswith("_") and callable(vars(protocol)[name])]

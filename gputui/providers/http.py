@@ -1,0 +1,361 @@
+"""The only module that speaks HTTP: timeouts, the retry rule, redaction, and an injected transport.
+
+Reads are retried here, a little, with back-off; writes never are: whoever sent a write decides, because only they know
+the idempotency key and what may exist. Errors carry the provider's request id and never the key or the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from gputui.model.clock import Clock
+from gputui.model.errors import (
+    AuthError,
+    ConfigError,
+    Gone,
+    Malformed,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    Transient,
+    Unreachable,
+)
+
+READ_TIMEOUT = httpx.Timeout(20.0, connect=8.0, pool=10.0)
+WRITE_TIMEOUT = httpx.Timeout(60.0, connect=8.0, pool=10.0)
+# The limits above start anew with every chunk; these end a call that trickles.
+READ_DEADLINE_S = 40.0
+WRITE_DEADLINE_S = 90.0
+MAX_BODY_BYTES = 64 * 1024 * 1024
+READ_ATTEMPTS = 3
+BACKOFF_S = (0.4, 1.2)
+MAX_RETRY_AFTER_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to `operation`: its status, parsed JSON and the provider's request id. Header names are in lower case.
+
+    `data` is None for an empty body, and for one that is not JSON, where `is_page` is True (an HTML page, cut-off JSON).
+    """
+
+    operation: str
+    status: int
+    data: Any
+    is_page: bool
+    request_id: str | None
+    headers: Mapping[str, str]
+
+
+# What an answer with JSON means to this provider: an error, or None for what its HTTP status says by itself.
+# It is asked about 2xx answers, too.
+ErrorMapper = Callable[[Reply], ProviderError | None]
+
+
+def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
+    """Return the seconds a `Retry-After` header asks for (both of its forms), None when absent or unreadable."""
+    value = headers.get("retry-after")
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000)
+    return None
+
+
+def default_error(provider: str, reply: Reply, now_ms: int) -> ProviderError:
+    """Class an answer by its status alone. A page of a proxy or firewall is never read as a dead key."""
+    status, operation = reply.status, reply.operation
+    facts: dict[str, Any] = {
+        "provider": provider,
+        "operation": operation,
+        "request_id": reply.request_id,
+        "status": status,
+    }
+    text = message_in(reply.data)
+    said = f" It said: {text}" if text else ""
+    if status == 407 or (status in (401, 403) and reply.is_page):
+        return Transient(
+            f"Something between here and {provider} answered {status} with a page: a proxy or a firewall.",
+            hint="The key may be fine. Check the network path.",
+            may_exist=False,
+            **facts,
+        )
+    if status == 401:
+        return AuthError(
+            f"{provider} refused the key (401).{said}", hint=f"Check it with: gputui auth test {provider}", **facts
+        )
+    if status == 403:
+        return AuthError(f"{provider} does not allow this key to {operation} (403).{said}", **facts)
+    if status == 404 and reply.data is not None:
+        return Gone(f"{provider} knows no such thing (404, {operation}).{said}", **facts)
+    if status == 429:
+        return RateLimited(
+            f"{provider} asks to slow down (429).", retry_after_s=retry_after_s(reply.headers, now_ms), **facts
+        )
+    if status >= 500 or status == 408:
+        return Transient(f"{provider} failed for a moment ({status}, {operation}).{said}", **facts)
+    if reply.data is None or status < 400:
+        return Malformed(f"{provider} answered {status} to {operation} with something that makes no sense.", **facts)
+    return Rejected(f"{provider} refused to {operation} ({status}).{said}", **facts)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the provider's id for this request, from the headers commonly used for it."""
+    for name in ("x-request-id", "request-id", "cf-ray"):
+        if value := headers.get(name):
+            return value[:128]
+    return None
+
+
+def message_in(data: Any) -> str:
+    """Return the human sentence in an error body, short and on one line; empty when there is none."""
+    if not isinstance(data, dict):
+        return ""
+    for name in ("error", "message", "detail", "title", "msg"):
+        value = data.get(name)
+        if isinstance(value, dict):
+            value = value.get("message") or value.get("error")
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())[:300]
+    return ""
+
+
+class HttpClient:
+    """One provider account over HTTP. Not shared between accounts; close it with `aclose`.
+
+    `secrets` are the words to strike out of every error. Raises ConfigError for an address that would send them in clear.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        base_url: str,
+        *,
+        clock: Clock,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...] = (),
+        map_error: ErrorMapper | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        if transport is None:
+            _check_url(provider, base_url)
+        self._provider = provider
+        self._clock = clock
+        self._map_error = map_error
+        self._secrets = tuple(secret for secret in secrets if secret)
+        self._client = httpx.AsyncClient(
+            base_url=base_url.rstrip("/") + "/",
+            headers={"User-Agent": "gputui", "Accept": "application/json", **headers},
+            timeout=READ_TIMEOUT,
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def get(self, path: str, *, operation: str, params: Mapping[str, Any] | None = None) -> Reply:
+        """Read, with a few retries for transient failures. Raises ProviderError, never with `may_exist`."""
+        attempt = 0
+        while True:
+            try:
+                return await self._once("GET", path, operation=operation, params=params)
+            except ProviderError as error:
+                error.may_exist = False
+                wait_s = _wait_before_retry_s(error, attempt)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+            attempt += 1
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        operation: str,
+        json_body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Write, exactly once. An error's `may_exist` says whether it may have taken effect."""
+        return await self._once(method, path, operation=operation, json_body=json_body, headers=headers)
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        *,
+        operation: str,
+        params: Mapping[str, Any] | None = None,
+        json_body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        is_read = method == "GET"
+        request = self._client.build_request(
+            method,
+            path.lstrip("/"),
+            params={name: value for name, value in (params or {}).items() if value is not None},
+            json=json_body,
+            headers=dict(headers or {}),
+            timeout=READ_TIMEOUT if is_read else WRITE_TIMEOUT,
+        )
+        try:
+            async with asyncio.timeout(READ_DEADLINE_S if is_read else WRITE_DEADLINE_S):
+                response = await self._client.send(request, stream=True)
+                try:
+                    body = await self._body_of(response, operation)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            failure = self._failure(error, operation)
+        else:
+            return self._read(response, body, operation)
+        # Raised out here so that the HTTP library's exception, which holds the request and its key, is not attached.
+        raise failure
+
+    async def _body_of(self, response: httpx.Response, operation: str) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise Malformed(
+                    f"{self._provider} sent an absurdly large answer ({operation}).",
+                    provider=self._provider,
+                    operation=operation,
+                    status=response.status_code,
+                    request_id=request_id_of(response.headers),
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _failure(self, error: Exception, operation: str) -> ProviderError:
+        """Return what it means that no whole answer came."""
+        provider = self._provider
+        facts: dict[str, Any] = {"provider": provider, "operation": operation}
+        if _is_tls(error):
+            return Unreachable(
+                f"The secure connection to {provider} could not be trusted (TLS).",
+                sent=not isinstance(error, httpx.ConnectError),
+                hint="Check this machine's clock and whether a proxy intercepts HTTPS.",
+                **facts,
+            )
+        if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+            return Unreachable(
+                f"{provider} did not accept a connection in time.", sent=False, hint="Check the network.", **facts
+            )
+        if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+            return Unreachable(
+                f"{provider} cannot be reached from here.",
+                sent=False,
+                hint="Check the network and the proxy, or the URL set for this provider.",
+                **facts,
+            )
+        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
+            return Unreachable(
+                f"The request to {provider} could not be put together ({operation}).",
+                sent=False,
+                hint="Check the URL set for this provider.",
+                **facts,
+            )
+        if isinstance(error, httpx.TimeoutException | TimeoutError):
+            return Unreachable(f"{provider} did not answer in time ({operation}).", sent=True, **facts)
+        if isinstance(error, httpx.DecodingError):
+            return Malformed(f"{provider} sent an answer that cannot be decoded ({operation}).", **facts)
+        return Unreachable(
+            f"The connection to {provider} broke before the answer came ({operation}).", sent=True, **facts
+        )
+
+    def _read(self, response: httpx.Response, body: bytes, operation: str) -> Reply:
+        data, is_page = _parse(body)
+        reply = Reply(
+            operation=operation,
+            status=response.status_code,
+            data=data,
+            is_page=is_page,
+            request_id=request_id_of(response.headers),
+            headers=response.headers,
+        )
+        error = self._map_error(reply) if self._map_error and data is not None else None
+        if error is None and response.is_success:
+            if not is_page:
+                return reply
+            error = Malformed(
+                f"{self._provider} answered {operation} with something that is not JSON.",
+                hint="A proxy may sit in between, or the answer was cut off.",
+            )
+        error = error or default_error(self._provider, reply, self._clock.now_ms())
+        error.provider = self._provider
+        error.operation = operation
+        error.status = response.status_code
+        error.request_id = reply.request_id
+        error.message = self._redacted(error.message)
+        error.args = (error.message,)
+        raise error
+
+    def _redacted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return text
+
+
+def _wait_before_retry_s(error: ProviderError, attempt: int) -> float | None:
+    """Return how long to wait before a read is tried again, None when it is not."""
+    if attempt >= READ_ATTEMPTS - 1:
+        return None
+    if isinstance(error, RateLimited) and error.retry_after_s is not None:
+        return error.retry_after_s if error.retry_after_s <= MAX_RETRY_AFTER_S else None
+    if isinstance(error, RateLimited | Transient) or (isinstance(error, Unreachable) and error.sent):
+        return BACKOFF_S[attempt]
+    return None
+
+
+def _parse(body: bytes) -> tuple[Any, bool]:
+    """Return (parsed JSON or None, whether there was text that is not JSON)."""
+    if not body.strip():
+        return None, False
+    try:
+        return json.loads(body), False
+    except (ValueError, RecursionError):
+        return None, True
+
+
+def _is_tls(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _check_url(provider: str, base_url: str) -> None:
+    """Raise ConfigError unless the address is HTTPS, or plain HTTP to this very machine."""
+    with contextlib.suppress(httpx.InvalidURL):
+        url = httpx.URL(base_url)
+        if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))):
+            return
+    raise ConfigError(
+        f"The URL set for {provider} cannot be used: it is not an https:// address.",
+        hint="A key is never sent in clear. Plain http:// is accepted for this machine (127.0.0.1) only.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
