@@ -1,0 +1,1 @@
+"""What the product does: pure decisions (routing, metering) and the doing (catalog, jobs, the agent's loop)."""

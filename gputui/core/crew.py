@@ -1,0 +1,79 @@
+"""What every driver of the agent works with, in one bundle: store, accounts, clock, and how machines are reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from gputui.core.accounts import Accounts
+from gputui.core.journal import Journal
+from gputui.local.config import Config
+from gputui.local.paths import Paths
+from gputui.local.ssh import ensure_key_pair, open_ssh_shell
+from gputui.model.clock import Clock
+from gputui.model.errors import ShellError
+from gputui.model.ids import Ids
+from gputui.model.types import BillingRule, Machine, Placement
+from gputui.providers.base import OpensShell, Provider, Shell
+from gputui.providers.registry import provider_info
+from gputui.store.db import Store
+
+# Opens a shell on a machine by its id, in-process: how the simulated world stands in for SSH.
+ShellOpener = Callable[[str], Awaitable[Shell]]
+
+DEFAULT_SSH_USER = "root"
+
+
+@dataclass(slots=True)
+class Crew:
+    """One agent's tools. Everything that differs between the real world and a simulated one comes in here."""
+
+    store: Store
+    accounts: Accounts
+    clock: Clock
+    ids: Ids
+    config: Config
+    paths: Paths
+    shell_openers: Mapping[str, ShellOpener] = field(default_factory=dict)
+    journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.store, self.clock)
+
+    def client(self, provider: str) -> Provider:
+        """Return a provider's client. Raises AuthError when there is no key, SecretsError when a store is locked."""
+        return self.accounts.client(provider)
+
+    def billing(self, provider: str) -> BillingRule:
+        return provider_info(provider).billing
+
+    def ssh_public_key(self) -> str:
+        """Return our own public key for this profile, making the pair on first use."""
+        return ensure_key_pair(self.paths.ssh_dir, comment=self._key_comment).public_key
+
+    @property
+    def _key_comment(self) -> str:
+        return f"gputui-{self.paths.profile}"
+
+    async def open_shell(self, machine: Machine, placement: Placement, on_host_key: Callable[[str], None]) -> Shell:
+        """Reach a machine. Raises ShellError (try again), HostKeyChanged (never)."""
+        if opener := self.shell_openers.get(machine.provider):
+            return await opener(machine.id)
+        client = self.client(machine.provider)
+        if isinstance(client, OpensShell):
+            return await client.open_shell(machine)
+        if machine.ip is None:
+            raise ShellError("The machine has no address yet.")
+        keys = ensure_key_pair(self.paths.ssh_dir, comment=self._key_comment)
+        timeout_s = self.config.agent.ssh_connect_timeout_s
+        async with asyncio.timeout(timeout_s * 3):
+            return await open_ssh_shell(
+                machine.ip,
+                machine.ssh_port or 22,
+                machine.ssh_user or DEFAULT_SSH_USER,
+                keys.private_path,
+                pinned_host_key=placement.host_key,
+                on_first_key=on_host_key,
+                connect_timeout_s=timeout_s,
+            )

@@ -1,0 +1,233 @@
+"""The life of a job on one machine: wait until it is up, check its price, reach it, run the workload, follow its log.
+
+A tenancy ends by saying how: `Ending` carries the job's outcome, or none when the next offer should be tried. Whatever
+happens, the machine is terminated afterwards by whoever drives the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gputui.core.crew import DEFAULT_SSH_USER, Crew
+from gputui.core.journal import Entry
+from gputui.core.watch import MachineWatch
+from gputui.core.workload import Ending, Workload, is_given_up
+from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError
+from gputui.model.states import JobStatus, MachineState, PlacementState
+from gputui.model.types import Job, JobKind, Machine, Placement
+from gputui.model.units import format_usd
+from gputui.providers.base import Shell
+
+FIRST_POLL_S = 1.0
+SLOWEST_POLL_S = 5.0
+# Without a cap of the user's own, a machine may cost this much more than the price that was shown, in percent.
+PRICE_TOLERANCE_PERCENT = 10
+# How long a workload that has ended is waited for when its machine cannot be reached, for the rest of its log.
+DRAIN_PATIENCE_S = 60.0
+DEAD_STATES = frozenset({MachineState.ERROR, MachineState.GONE, MachineState.NO_CAPACITY, MachineState.DELETING})
+
+
+class Tenancy:
+    """Drives one placement from `provisioning` to the moment its machine should end."""
+
+    def __init__(self, crew: Crew, job: Job, placement: Placement, stop: asyncio.Event) -> None:
+        self._crew = crew
+        self.job = job
+        self.placement = placement
+        self._stop = stop
+        self._watch = MachineWatch(crew, placement)
+        self._pinned: str | None = placement.host_key
+
+    async def run(self) -> Ending:
+        """Return how it ended; raises only for bugs and a broken store."""
+        if self.placement.state is PlacementState.PROVISIONING:
+            machine = await self._machine_up()
+            if isinstance(machine, Ending):
+                return machine
+            if too_dear := self._too_dear(machine):
+                return too_dear
+        else:
+            await self._watch.look()  # taking over from an earlier agent: where is it now?
+        shell = await self._reach()
+        if isinstance(shell, Ending):
+            return shell
+        workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, self._connect)
+        if self.job.spec.kind is JobKind.MACHINE:
+            await shell.close()
+            self._start_running("the machine is ready to log in to")
+            return await self._stay()
+        try:
+            if self.placement.state is PlacementState.READY:
+                if failure := await workload.begin(shell):
+                    await shell.close()
+                    return failure
+                self._start_running("the workload was started")
+        except BaseException:
+            await shell.close()
+            raise
+        workload.placement, workload.job = self.placement, self.job
+        ending = await workload.follow(shell)
+        self.placement, self.job = workload.placement, workload.job
+        return ending
+
+    async def _machine_up(self) -> Machine | Ending:
+        """Poll until the machine runs and has an address."""
+        pause_s = FIRST_POLL_S
+        while True:
+            machine = await self._watch.look()
+            if self._stop.is_set():
+                return Ending("stopped", "stopped while the machine was starting", JobStatus.STOPPED)
+            if machine is not None:
+                if machine.state is MachineState.RUNNING:
+                    return machine
+                if machine.state in DEAD_STATES:
+                    return self._dead(machine)
+                self.job = self._crew.journal.phase(self.job, f"starting ({machine.raw_state})")
+            if self._watch.has_vanished:
+                return self._vanished()
+            if self._is_late():
+                return Ending("boot_timeout", f"not running after {self._crew.config.agent.boot_timeout_s} s")
+            await self._pause(pause_s)
+            pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
+
+    def _too_dear(self, machine: Machine) -> Ending | None:
+        """Compare the machine's own price with the ceiling, before anything runs on it."""
+        ceiling = self.placement.price_ceiling_micro_usd_per_hour
+        price = machine.price_micro_usd_per_hour
+        if ceiling is None or price is None or price <= ceiling:
+            return None
+        costs, allowed = format_usd(price, places=4), format_usd(ceiling, places=4)
+        return Ending("too_dear", f"the machine costs {costs} $/h, over the ceiling of {allowed} $/h")
+
+    async def _reach(self) -> Shell | Ending:
+        """Open a shell, patiently: a machine that runs may not answer SSH yet."""
+        if not self._has_begun:
+            self.job = self._crew.journal.phase(self.job, "waiting for SSH")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        pause_s = FIRST_POLL_S
+        while True:
+            try:
+                shell = await self._connect()
+            except HostKeyChanged as error:
+                return Ending("host_key_changed", str(error), self._outcome_of_loss())
+            except (ShellError, ProviderError, SecretsError, TimeoutError) as error:
+                trouble = str(error) or "no answer in time"
+            else:
+                if self.placement.state is PlacementState.PROVISIONING and self._watch.machine is not None:
+                    self._become_ready(self._watch.machine)
+                return shell
+            if self._stop.is_set():
+                return Ending(
+                    "stopped", f"stopped while the machine could not be reached: {trouble}", JobStatus.STOPPED
+                )
+            if self.placement.state is PlacementState.DRAINING and loop.time() - began > DRAIN_PATIENCE_S:
+                return Ending("log_cut", f"the end of the log may be missing: {trouble}")
+            if self._is_late() and not self._has_begun:
+                return Ending(
+                    "unreachable_machine", f"no shell after {self._crew.config.agent.boot_timeout_s} s: {trouble}"
+                )
+            news = await self._watch.look()
+            if self._watch.has_vanished:
+                return self._vanished()
+            if news is not None and news.state in DEAD_STATES:
+                return self._dead(news)
+            if self._has_begun and is_given_up(news, loop.time() - began):
+                return Ending("machine_lost", f"the machine could not be reached: {trouble}", self._outcome_of_loss())
+            await self._pause(pause_s)
+            pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
+
+    async def _connect(self) -> Shell:
+        """Open a shell on the machine as last seen, pinning its host key on first sight."""
+        machine = self._watch.machine
+        if machine is None:
+            raise ShellError("The provider has not told where the machine is.")
+
+        def pin(host_key: str) -> None:
+            self._pinned = host_key
+            with self._crew.journal.entry() as entry:
+                self.placement = entry.move_placement(self.placement, self.placement.state, "", host_key=host_key)
+
+        return await self._crew.open_shell(machine, self.placement, pin)
+
+    async def _stay(self) -> Ending:
+        """Keep a rented machine until it is stopped, its time is over, or it dies."""
+        limit_s = self.job.spec.max_duration_s
+        began_ms = self.placement.running_at_ms or self._crew.clock.now_ms()
+        while True:
+            if self._stop.is_set():
+                return Ending("stopped", "stopped", JobStatus.STOPPED)
+            left_s = None if limit_s is None else limit_s - (self._crew.clock.now_ms() - began_ms) / 1000
+            if left_s is not None and left_s <= 0:
+                return Ending("max_duration", "the maximum duration was reached", JobStatus.STOPPED)
+            machine = await self._watch.look()
+            if self._watch.has_vanished:
+                return self._vanished()
+            if machine is not None and machine.state in DEAD_STATES:
+                return self._dead(machine)
+            await self._pause(SLOWEST_POLL_S if left_s is None else min(SLOWEST_POLL_S, left_s))
+
+    def _become_ready(self, machine: Machine) -> None:
+        with self._crew.journal.entry() as entry:
+            self.placement = entry.move_placement(
+                self.placement,
+                PlacementState.READY,
+                "the machine answers",
+                ready_at_ms=entry.now_ms,
+                last_seen_ms=entry.now_ms,
+                ssh_host=machine.ip,
+                ssh_port=machine.ssh_port,
+                ssh_user=machine.ssh_user or DEFAULT_SSH_USER,
+                agreed_price_micro_usd_per_hour=machine.price_micro_usd_per_hour
+                or self.placement.agreed_price_micro_usd_per_hour,
+            )
+            self.job = entry.move_job(self.job, self.job.status, "", phase="sending the job")
+
+    def _start_running(self, why: str) -> None:
+        if self.placement.state is not PlacementState.READY:
+            return
+        with self._crew.journal.entry() as entry:
+            self.placement = entry.move_placement(
+                self.placement, PlacementState.RUNNING, why, running_at_ms=entry.now_ms
+            )
+            self.job = self._job_running(entry)
+
+    def _job_running(self, entry: Entry) -> Job:
+        return entry.move_job(
+            self.job,
+            JobStatus.RUNNING,
+            "the workload runs",
+            phase="running",
+            started_at_ms=self.job.started_at_ms or entry.now_ms,
+        )
+
+    def _dead(self, machine: Machine) -> Ending:
+        if machine.state is MachineState.NO_CAPACITY:
+            return Ending("no_capacity", f"accepted, then no capacity ({machine.raw_state})")
+        return Ending("machine_failed", f"the machine is {machine.raw_state}", self._outcome_of_loss())
+
+    def _vanished(self) -> Ending:
+        return Ending("machine_lost", "the provider no longer knows the machine", self._outcome_of_loss())
+
+    def _outcome_of_loss(self) -> JobStatus | None:
+        """A loss after the workload began is the job's end (it may have done things); before, the next offer is tried."""
+        return JobStatus.FAILED if self._has_begun else None
+
+    @property
+    def _has_begun(self) -> bool:
+        return self.placement.state in (PlacementState.RUNNING, PlacementState.DRAINING)
+
+    def _is_late(self) -> bool:
+        began_ms = self.placement.requested_at_ms or self.placement.created_at_ms
+        return self._crew.clock.now_ms() - began_ms > self._crew.config.agent.boot_timeout_s * 1000
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but wake when a stop is asked for."""
+        if self._stop.is_set():
+            await asyncio.sleep(min(seconds, FIRST_POLL_S))
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,121 @@
+"""Terminate is a loop, not a call: repeated until the provider's own list, twice in a row, no longer shows the machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from gputui.model.clock import Clock
+from gputui.model.errors import Gone, ProviderError, SecretsError
+from gputui.model.ids import Ids
+from gputui.model.units import Ms
+
+if TYPE_CHECKING:
+    from gputui.providers.base import Provider
+
+CALL_DEADLINE_S = 90.0
+SIGHTINGS_NEEDED = 2
+SIGHTING_GAP_S = 2.0
+RESEND_AFTER_S = 30.0
+SLOWEST_S = 60.0
+LOUD_AFTER_S = 120.0
+
+
+class Terminator:
+    """Ends one machine and proves it.
+
+    `get_client` is asked each time, so that a key that comes back is used. `report(sentence, loud)` hears every new
+    trouble once; `loud` is True when it has gone on for two minutes and a person should know.
+    """
+
+    def __init__(
+        self,
+        get_client: Callable[[], Provider],
+        machine_id: str,
+        *,
+        clock: Clock,
+        ids: Ids,
+        report: Callable[[str, bool], None],
+        on_alive: Callable[[Ms], None] = lambda asked_ms: None,
+    ) -> None:
+        self._get_client = get_client
+        self._machine_id = machine_id
+        self._clock = clock
+        self._ids = ids
+        self._report = report
+        self._on_alive = on_alive
+        self._said: set[str] = set()
+
+    async def until_gone(self) -> Ms:
+        """Return when the machine was first seen to be gone. Returns only then; cancel it to stop."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        pause_s = 1.0
+        accepted_at: float | None = None
+        first_gone_ms: Ms | None = None
+        sightings = 0
+        while True:
+            if sightings == 0 and (accepted_at is None or loop.time() - accepted_at > RESEND_AFTER_S):
+                # A new key each time: a replayed "accepted" of an order that got lost would end nothing.
+                accepted_at = loop.time() if await self._try(self._ask_once(), "delete") else None
+            absent, asked_ms = await self._is_absent()
+            if absent:
+                sightings += 1
+                first_gone_ms = first_gone_ms or self._clock.now_ms()
+                if sightings >= SIGHTINGS_NEEDED:
+                    return first_gone_ms
+                await asyncio.sleep(SIGHTING_GAP_S)
+                continue
+            if absent is False:
+                sightings, first_gone_ms = 0, None
+                self._on_alive(asked_ms)
+            if loop.time() - began > LOUD_AFTER_S:
+                self._say("the machine is still there after two minutes of asking for its end", loud=True)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, SLOWEST_S if accepted_at is None else RESEND_AFTER_S / 3)
+
+    async def _ask_once(self) -> None:
+        try:
+            await self._get_client().terminate(self._machine_id, idempotency_key=f"end-{self._ids.ulid()}")
+        except Gone:
+            return
+
+    async def _is_absent(self) -> tuple[bool | None, Ms]:
+        """Return True when neither list nor look-up shows the machine, False when one does, None when nobody can tell."""
+        asked_ms = self._clock.now_ms()
+        found: list[bool] = []
+
+        async def look() -> None:
+            client = self._get_client()
+            machines = await client.list_machines()
+            if any(machine.id == self._machine_id and not machine.state.is_gone for machine in machines):
+                found.append(True)
+                return
+            try:
+                machine = await client.get(self._machine_id)
+            except Gone:
+                found.append(False)
+            else:
+                found.append(not machine.state.is_gone)
+
+        if not await self._try(look(), "look"):
+            return None, asked_ms
+        return not found[0], asked_ms
+
+    async def _try(self, call: Awaitable[None], what: str) -> bool:
+        try:
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                await call
+        except (ProviderError, SecretsError) as error:
+            self._say(f"could not {what}: {error}", loud=False)
+            return False
+        except TimeoutError:
+            self._say(f"could not {what}: no answer within {CALL_DEADLINE_S:.0f} s", loud=False)
+            return False
+        return True
+
+    def _say(self, sentence: str, *, loud: bool) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._report(sentence, loud)

@@ -1,0 +1,123 @@
+"""A whole profile over the simulated world, for tests: desk, agent, providers, all in one process and under one clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gputui.core.desk import Desk
+from gputui.core.reports import JobReport
+from gputui.core.supervisor import Supervisor, crew_for
+from gputui.local.config import AgentConfig, Config
+from gputui.local.paths import Paths
+from gputui.local.secrets import KeyFound, KeySource, Secrets
+from gputui.model.types import JobSpec
+from gputui.sim.serve import build_app
+from gputui.sim.transport import asgi_transport
+from gputui.sim.vtime import VirtualClock
+from gputui.sim.world import World
+from gputui.store.db import open_store
+
+
+class FixedKeys:
+    """Every provider has the same obvious fake key."""
+
+    def find(self, provider: str, variables: Sequence[str]) -> KeyFound | None:
+        return KeyFound(value="sim-test", source=KeySource.ENVIRONMENT, where="test")
+
+
+@dataclass
+class AgentWorld:
+    """A desk, the world behind its providers, and switches for the agent."""
+
+    desk: Desk
+    world: World
+    agent: asyncio.Task[None] | None = None
+
+    def start_agent(self) -> None:
+        """Start an agent with a store of its own, as another process would have."""
+        store = open_store(self.desk.paths.database)
+        crew = crew_for(self.desk, store, {"huddle": self.world.open_shell})
+        supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=1.0)
+
+        async def run() -> None:
+            try:
+                await supervisor.run()
+            finally:
+                store.close()
+
+        self.agent = asyncio.get_running_loop().create_task(run())
+
+    async def kill_agent(self) -> None:
+        """End the agent between two of its steps; nothing of it is left."""
+        if self.agent is not None:
+            self.agent.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.agent
+            self.agent = None
+
+    async def finished(self, job_id: str, *, within_s: float = 20_000) -> JobReport:
+        """Wait in virtual time until a job is final."""
+        async with asyncio.timeout(within_s):
+            while True:
+                report = self.desk.job(job_id)
+                if report.job.status.is_final:
+                    return report
+                if self.agent is not None and self.agent.done():
+                    self.agent.result()
+                await asyncio.sleep(5)
+
+    async def until_phase(self, job_id: str, phase: str, *, within_s: float = 5_000) -> None:
+        """Wait in virtual time until a job's phase or status begins with a word."""
+        async with asyncio.timeout(within_s):
+            while True:
+                job = self.desk.job(job_id).job
+                if job.phase.startswith(phase) or job.status.value == phase:
+                    return
+                await asyncio.sleep(0.05)
+
+    def log_lines(self, job_id: str) -> list[str]:
+        return self.desk.log_path(job_id).read_text().splitlines()
+
+    def submit(self, **changes: object) -> str:
+        values: dict[str, object] = {
+            "gpu": "H100",
+            "image": "pytorch/pytorch:latest",
+            "command": "python train.py",
+            "provider": "huddle",
+        }
+        return self.desk.submit(JobSpec(**{**values, **changes})).id  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def agent_world(
+    folder: Path, *, seed: int = 1, config: Config | None = None, start: bool = True
+) -> AsyncIterator[AgentWorld]:
+    """Open a profile in `folder` over a fresh world. Use inside `run_virtual`."""
+    paths = Paths(profile="test", config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
+    paths.ensure()
+    clock = VirtualClock()
+    world = World(clock, seed)
+    config = config or Config(agent=AgentConfig(poll_s=5.0))
+    desk = Desk.assemble(
+        paths,
+        config,
+        secrets=Secrets(paths, environ={}),
+        keys=FixedKeys(),
+        clock=clock,
+        environ={"GPUTUI_HUDDLE_URL": "http://sim/huddle/api/v1"},
+        transports={"huddle": asgi_transport(build_app(world, ["huddle"]))},
+        agent_is_here=True,
+    )
+    shop = AgentWorld(desk, world)
+    if start:
+        shop.start_agent()
+    try:
+        yield shop
+    finally:
+        await shop.kill_agent()
+        await desk.aclose()
+        desk.close()
