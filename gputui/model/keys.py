@@ -9,7 +9,10 @@ _SHORTEST_SHOWN = 12
 
 
 def check_key_text(provider: str, key: str) -> str:
-    """Return a key fit for a header. Raises UsageError for one with spaces, newlines or non-ASCII inside, without showing it."""
+    """Return a key fit for a header.
+
+    Raises UsageError for one with spaces, line breaks or non-ASCII characters inside, without showing it.
+    """
     cleaned = key.strip()
     if not cleaned:
         raise UsageError(f"The {provider} key is empty.", hint=f"Run: gputui auth login {provider}")

@@ -248,6 +248,38 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """Storage that outlives machines. `price` is for the whole volume and month; `raw_state` is the provider's own word.
+
+    `attached_to` holds machine ids; `used_gib` is set where the provider bills what is used rather than what is reserved.
+    """
+
+    id: str
+    provider: str
+    name: str
+    raw_state: str
+    size_gib: int | None = None
+    used_gib: float | None = None
+    region: str | None = None
+    kind: str | None = None
+    price_micro_usd_per_month: MicroUsd | None = None
+    attached_to: tuple[str, ...] = ()
+    created_at_ms: Ms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One line of a provider's own bill, for reconciling. `machine_id` is None for what is not a machine's."""
+
+    provider: str
+    amount_micro_usd: MicroUsd
+    from_ms: Ms
+    to_ms: Ms
+    what: str
+    machine_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BillingRule:
     """How a provider turns a machine's life into money.
 
