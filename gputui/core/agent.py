@@ -26,14 +26,8 @@ from gputui.providers.registry import PROVIDERS
 log = logging.getLogger("gputui.agent")
 
 
-def run_agent(
-    profile: str | None,
-    *,
-    handover_fd: int | None = None,
-    ready_fd: int | None = None,
-    idle_exit_s: float | None = None,
-) -> int:
-    """Supervise a profile until told to stop, or until idle for `idle_exit_s` seconds (None: never).
+def run_agent(profile: str | None, *, handover_fd: int | None = None, ready_fd: int | None = None) -> int:
+    """Supervise a profile until told to stop; an agent that a view started also ends by itself when idle for a while.
 
     `handover_fd` is a pipe with the keys a view hands over; `ready_fd`, present when a view started us, is told when the
     lock is held and the store open.
@@ -52,15 +46,13 @@ def run_agent(
         paths, config, secrets=secrets, keys=keys, clock=SystemClock(), environ=os.environ, agent_is_here=True
     )
     try:
-        return asyncio.run(_supervise(desk, keys, lock, handover, ready_fd, idle_exit_s))
+        return asyncio.run(_supervise(desk, keys, lock, handover, ready_fd))
     finally:
         desk.close()
         lock.release()
 
 
-async def _supervise(
-    desk: Desk, keys: HandedKeys, lock: AgentLock, handover: bytes, ready_fd: int | None, idle_exit_s: float | None
-) -> int:
+async def _supervise(desk: Desk, keys: HandedKeys, lock: AgentLock, handover: bytes, ready_fd: int | None) -> int:
     loop = asyncio.get_running_loop()
     inbox = KeyInbox(key_inbox_path(desk.paths))
     if handover.strip():
@@ -82,7 +74,8 @@ async def _supervise(
         pid=os.getpid(),
         host=socket.gethostname(),
         version=__version__,
-        idle_exit_s=idle_exit_s,
+        # A view started it and another will when needed; one that was started by hand or by systemd stays.
+        idle_exit_s=desk.config.agent.idle_exit_s if ready_fd is not None else None,
         may_exit=may_exit,
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gputui.core.accounts import Accounts
 from gputui.core.routing import Plan, ProviderFacts, rank
 from gputui.model.clock import Clock
 from gputui.model.errors import GputuiError, Malformed, Unreachable
-from gputui.model.gpus import ORDER, gpus_for_request, vram_of
+from gputui.model.gpus import ORDER, fold, gpus_for_request, vram_of
 from gputui.model.types import JobSpec, Offer, Stock
 from gputui.model.units import MicroUsdPerHour, Ms
 from gputui.providers.registry import PROVIDERS
@@ -116,26 +116,33 @@ def price_matrix(store: Store, *, gpu: str | None = None, providers: Sequence[st
 
     `gpu` narrows to what a request for it would accept.
     """
-    names = None
-    if gpu is not None:
-        names = gpus_for_request(gpu) or {gpu}
+    names = _names_for(store, gpu) if gpu is not None else None
     rows: dict[str, dict[str, PriceCell]] = {}
     for cell in offer_store.load_cheapest(store, gpus=names, providers=providers):
-        best = rows.setdefault(cell.gpu, {}).get(cell.provider)
-        if best is None or (best.stock is Stock.NONE and cell.stock != "none"):
-            rows[cell.gpu][cell.provider] = PriceCell(
-                provider=cell.provider,
-                gpu=cell.gpu,
-                price_micro_usd_per_gpu_hour=cell.price_micro_usd_per_gpu_hour,
-                stock=Stock(cell.stock) if cell.stock else None,
-                offer_id=cell.offer_id,
-                region=cell.region,
-                offer_count=cell.offer_count + (best.offer_count if best else 0),
-                fetched_at_ms=cell.fetched_at_ms,
-            )
+        cells = rows.setdefault(cell.gpu, {})
+        in_stock = cells.get(cell.provider)  # what can be had comes before what is sold out
+        if in_stock is not None:
+            cells[cell.provider] = replace(in_stock, offer_count=in_stock.offer_count + cell.offer_count)
+            continue
+        cells[cell.provider] = PriceCell(
+            provider=cell.provider,
+            gpu=cell.gpu,
+            price_micro_usd_per_gpu_hour=cell.price_micro_usd_per_gpu_hour,
+            stock=Stock(cell.stock) if cell.stock else None,
+            offer_id=cell.offer_id,
+            region=cell.region,
+            offer_count=cell.offer_count,
+            fetched_at_ms=cell.fetched_at_ms,
+        )
     last = len(ORDER)
     ordered = sorted(rows.items(), key=lambda item: (ORDER.get(item[0], last), item[0]))
     return [PriceRow(name, vram_of(name), cells, _best(cells)) for name, cells in ordered]
+
+
+def _names_for(store: Store, gpu: str) -> Collection[str]:
+    """Return the names on offer that serve a request: those of our table, else a provider's own spelling of it."""
+    own = fold(gpu)
+    return gpus_for_request(gpu) or {name for name in offer_store.known_gpus(store) if fold(name) == own}
 
 
 def _best(cells: Mapping[str, PriceCell]) -> PriceCell | None:
@@ -169,5 +176,5 @@ def load_offers(
     store: Store, *, gpu: str | None = None, provider: str | None = None, limit: int | None = None
 ) -> list[Offer]:
     """Return offers for a GPU request (None: all) at one provider (None: all), cheapest first."""
-    names = (gpus_for_request(gpu) or {gpu}) if gpu else None
+    names = _names_for(store, gpu) if gpu is not None else None
     return offer_store.load_offers(store, gpus=names, providers=[provider] if provider else None, limit=limit)

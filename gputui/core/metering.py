@@ -93,14 +93,12 @@ def start_is_known_to_follow_order(rule: BillingRule) -> bool:
     return rule.starts == "running"
 
 
-def expected_total(rate: MicroUsdPerHour, rule: BillingRule, *, expected_s: int, boot_s: int) -> MicroUsd:
-    """Return what a run of `expected_s` seconds of work is expected to cost in all: boot where it is (or may be)
-    billed, the provider's rounding, its minimum."""
+def expected_seconds(rule: BillingRule, *, expected_s: int, boot_s: int) -> int:
+    """Return the seconds a run of `expected_s` seconds of work is expected to be billed: with boot where it is (or may
+    be) billed, the provider's rounding and its minimum."""
     boot_billed_s = 0 if start_is_known_to_follow_order(rule) else boot_s
-    seconds = billed_seconds(
-        (expected_s + boot_billed_s) * 1000, granularity_s=rule.granularity_s, minimum_s=rule.minimum_s, round_up=True
-    )
-    return cost_of_seconds(rate, seconds)
+    duration_ms = (expected_s + boot_billed_s) * 1000
+    return billed_seconds(duration_ms, granularity_s=rule.granularity_s, minimum_s=rule.minimum_s, round_up=True)
 
 
 def effective_rate(total_micro_usd: MicroUsd, *, expected_s: int) -> MicroUsdPerHour:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
-from gputui.core.metering import effective_rate, expected_total
+from gputui.core.metering import effective_rate, expected_seconds
 from gputui.model.errors import NoMatch
 from gputui.model.gpus import ORDER, fold, gpus_for_request
 from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock
-from gputui.model.units import MicroUsd, MicroUsdPerHour, format_usd
+from gputui.model.units import MicroUsd, MicroUsdPerHour, cost_of_seconds, format_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,7 @@ class ProviderFacts:
     boot_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """An offer that fits, with its expected total for the job and that total per hour of useful work."""
 
     offer: Offer
@@ -34,30 +35,60 @@ class Quote:
     effective_micro_usd_per_hour: MicroUsdPerHour
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """An offer of the right GPU that does not fit: which constraint removed it, and the two sides of it."""
+class Rejection(NamedTuple):
+    """An offer of the right GPU that does not fit, and the name of the constraint that removed it.
+
+    `note` is the reason itself where an earlier attempt ruled the offer out.
+    """
 
     offer: Offer
     constraint: str
-    have: str
-    want: str
+    spec: JobSpec
+    note: str = ""
+
+    @property
+    def have(self) -> str:
+        """Return what the offer has of what was asked for."""
+        return self.note or CONSTRAINTS[self.constraint].have(self.offer)
+
+    @property
+    def want(self) -> str:
+        """Return what was asked for."""
+        return CONSTRAINTS[self.constraint].want(self.spec)
 
     @property
     def reason(self) -> str:
-        """Return the sentence people read."""
-        return _REASONS[self.constraint].format(have=self.have, want=self.want)
+        """Return the sentence people read; made only when read, because most losers are never looked at."""
+        return CONSTRAINTS[self.constraint].sentence.format(have=self.have, want=self.want)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """The candidates in the order they will be tried, and the offers of the right GPU that lost, cheapest first."""
+    """The candidates in the order they will be tried, and the offers of the right GPU that lost.
+
+    `lost` holds those by the constraint that removed them; `notes` the reasons of the "excluded" ones, by offer id.
+    """
 
     spec: JobSpec
     quotes: Sequence[Quote]
-    rejections: Sequence[Rejection]
-    considered: int
+    lost: Mapping[str, Sequence[Offer]]
+    notes: Mapping[str, str] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def considered(self) -> int:
+        """Return how many offers of the right GPU there were."""
+        return len(self.quotes) + sum(len(offers) for offers in self.lost.values())
+
+    @cached_property
+    def rejections(self) -> Sequence[Rejection]:
+        """Return the offers that lost with their reasons, cheapest first; made when first asked for."""
+        made = [
+            Rejection(offer, constraint, self.spec, self.notes.get(offer.id, "") if constraint == "excluded" else "")
+            for constraint, offers in self.lost.items()
+            for offer in offers
+        ]
+        return sorted(made, key=lambda rejection: (rejection.offer.price_micro_usd_per_hour, rejection.offer.id))
 
     def require_quote(self) -> Quote:
         """Return the best candidate. Raises NoMatch naming what removed the last offer and what would have to change."""
@@ -66,65 +97,85 @@ class Plan:
         raise no_match(self)
 
 
-_REASONS = {
-    "gpu-count": "has {have} GPUs, {want} asked for",
-    "provider": "is at {have}, only {want} allowed",
-    "vram": "has {have} of memory, {want} asked for",
-    "region": "is in {have}, only {want} allowed",
-    "tier": "is {have}, only {want} allowed",
-    "disk": "has {have} of disk, {want} asked for",
-    "stock": "no capacity",
-    "price": "over your cap: {have} > {want}",
-    "excluded": "{have}",
-}
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One thing an offer must satisfy. `applies` says whether the job asks for it at all."""
 
-_Check = Callable[[Offer, JobSpec], tuple[str, str] | None]
+    applies: Callable[[JobSpec], bool]
+    passes: Callable[[Offer, JobSpec], bool]
+    have: Callable[[Offer], str]
+    want: Callable[[JobSpec], str]
+    sentence: str
 
 
-def _count(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    return None if offer.gpu_count == spec.gpu_count else (str(offer.gpu_count), str(spec.gpu_count))
+def _enough_memory(offer: Offer, spec: JobSpec) -> bool:
+    return offer.vram_gib is not None and offer.vram_gib >= (spec.min_vram_gib or 0)
 
 
-def _provider(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    return None if spec.provider is None or offer.provider == spec.provider else (offer.provider, spec.provider)
+def _same_region(offer: Offer, spec: JobSpec) -> bool:
+    return (offer.region or "").casefold() == (spec.region or "").casefold()
 
 
-def _vram(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    if spec.min_vram_gib is None or (offer.vram_gib is not None and offer.vram_gib >= spec.min_vram_gib):
-        return None
-    return _gib(offer.vram_gib), _gib(spec.min_vram_gib)
-
-
-def _region(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    if spec.region is None or (offer.region or "").casefold() == spec.region.casefold():
-        return None
-    return offer.region or "an unknown region", spec.region
-
-
-def _tier(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    return None if spec.tier is None or offer.tier is spec.tier else (offer.tier.value, spec.tier.value)
-
-
-def _stock(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
-    return ("", "") if offer.stock is Stock.NONE else None
-
-
-def _price(offer: Offer, spec: JobSpec) -> tuple[str, str] | None:
+def _under_cap(offer: Offer, spec: JobSpec) -> bool:
     cap = spec.max_price_micro_usd_per_hour
-    if cap is None or offer.price_micro_usd_per_hour <= cap:
-        return None
-    return format_rate(offer.price_micro_usd_per_hour), format_rate(cap)
+    return cap is None or offer.price_micro_usd_per_hour <= cap
 
 
-CONSTRAINTS: tuple[tuple[str, _Check], ...] = (
-    ("gpu-count", _count),
-    ("provider", _provider),
-    ("vram", _vram),
-    ("region", _region),
-    ("tier", _tier),
-    ("stock", _stock),
-    ("price", _price),
-)
+_SOLD_OUT = Stock.NONE  # looking a member up on its class costs more than the comparison
+
+# From what the user asked for to what they would pay; the last one is for offers that an earlier attempt ruled out.
+CONSTRAINTS: dict[str, Constraint] = {
+    "gpu-count": Constraint(
+        lambda spec: True,
+        lambda offer, spec: offer.gpu_count == spec.gpu_count,
+        lambda offer: str(offer.gpu_count),
+        lambda spec: str(spec.gpu_count),
+        "has {have} GPUs, {want} asked for",
+    ),
+    "provider": Constraint(
+        lambda spec: spec.provider is not None,
+        lambda offer, spec: offer.provider == spec.provider,
+        lambda offer: offer.provider,
+        lambda spec: str(spec.provider),
+        "is at {have}, only {want} allowed",
+    ),
+    "vram": Constraint(
+        lambda spec: spec.min_vram_gib is not None,
+        _enough_memory,
+        lambda offer: _gib(offer.vram_gib),
+        lambda spec: _gib(spec.min_vram_gib),
+        "has {have} of memory, {want} asked for",
+    ),
+    "region": Constraint(
+        lambda spec: spec.region is not None,
+        _same_region,
+        lambda offer: offer.region or "an unknown region",
+        lambda spec: str(spec.region),
+        "is in {have}, only {want} allowed",
+    ),
+    "tier": Constraint(
+        lambda spec: spec.tier is not None,
+        lambda offer, spec: offer.tier is spec.tier,
+        lambda offer: offer.tier.value,
+        lambda spec: spec.tier.value if spec.tier else "",
+        "is {have}, only {want} allowed",
+    ),
+    "stock": Constraint(
+        lambda spec: True,
+        lambda offer, spec: offer.stock is not _SOLD_OUT,
+        lambda offer: "none",
+        lambda spec: "some",
+        "no capacity",
+    ),
+    "price": Constraint(
+        lambda spec: spec.max_price_micro_usd_per_hour is not None,
+        _under_cap,
+        lambda offer: format_rate(offer.price_micro_usd_per_hour),
+        lambda spec: format_rate(spec.max_price_micro_usd_per_hour or 0),
+        "over your cap: {have} > {want}",
+    ),
+    "excluded": Constraint(lambda spec: False, lambda offer, spec: True, lambda offer: "", lambda spec: "", "{have}"),
+}
 
 
 def format_rate(rate: MicroUsdPerHour) -> str:
@@ -151,34 +202,38 @@ def rank(
     excluded = excluded or {}
     names = gpus_for_request(spec.gpu)
     folded = fold(spec.gpu)
+    active = [(name, c.passes) for name, c in CONSTRAINTS.items() if c.applies(spec)]
+    seconds = {name: _billed_seconds(spec, provider) for name, provider in facts.items()}
     quotes: list[Quote] = []
-    rejections: list[Rejection] = []
-    considered = 0
+    lost: dict[str, list[Offer]] = {name: [] for name in CONSTRAINTS}
     for offer in offers:
         if offer.gpu not in names and (names or fold(offer.gpu) != folded):
             continue
-        considered += 1
-        for constraint, check in CONSTRAINTS:
-            sides = check(offer, spec)
-            if sides is not None:
-                rejections.append(Rejection(offer, constraint, *sides))
+        for name, passes in active:
+            if not passes(offer, spec):
+                lost[name].append(offer)
                 break
         else:
             if offer.id in excluded:
-                rejections.append(Rejection(offer, "excluded", excluded[offer.id], ""))
+                lost["excluded"].append(offer)
             else:
-                quotes.append(quote(offer, spec, facts[offer.provider]))
+                quotes.append(_quote(offer, spec, seconds[offer.provider]))
     quotes.sort(key=_ORDERS[spec.priority](facts))
-    rejections.sort(key=lambda rejection: (rejection.offer.price_micro_usd_per_hour, rejection.offer.id))
-    return Plan(spec, quotes, rejections, considered, unavailable or {})
+    return Plan(spec, quotes, lost, excluded, unavailable or {})
 
 
 def quote(offer: Offer, spec: JobSpec, facts: ProviderFacts) -> Quote:
     """Return what running `spec` on `offer` is expected to cost."""
-    total = expected_total(
-        offer.price_micro_usd_per_hour, facts.billing, expected_s=spec.expected_s, boot_s=facts.boot_s
-    )
+    return _quote(offer, spec, _billed_seconds(spec, facts))
+
+
+def _quote(offer: Offer, spec: JobSpec, seconds: int) -> Quote:
+    total = cost_of_seconds(offer.price_micro_usd_per_hour, seconds)
     return Quote(offer, total, effective_rate(total, expected_s=spec.expected_s))
+
+
+def _billed_seconds(spec: JobSpec, facts: ProviderFacts) -> int:
+    return expected_seconds(facts.billing, expected_s=spec.expected_s, boot_s=facts.boot_s)
 
 
 _Key = Callable[[Quote], tuple[object, ...]]
@@ -213,8 +268,7 @@ def no_match(plan: Plan) -> NoMatch:
     wanted = f"{spec.gpu_count} × {spec.gpu}"
     if not plan.considered:
         return NoMatch(f"No provider you can use offers {spec.gpu} now.{also}", hint="See: gputui pricing --refresh")
-    order = [name for name, _ in CONSTRAINTS] + ["excluded"]
-    last = max((rejection.constraint for rejection in plan.rejections), key=order.index)
+    last = next(name for name in reversed(CONSTRAINTS) if plan.lost.get(name))
     losers = [rejection for rejection in plan.rejections if rejection.constraint == last]
     offer = losers[0].offer
     where = f"{offer.provider} {offer.region or ''}".strip()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gputui.core.metering import Cost, billed_seconds, cost_of, cost_range, effective_rate, expected_total
+from gputui.core.metering import Cost, billed_seconds, cost_of, cost_range, effective_rate, expected_seconds
 from gputui.model.types import BillingRule, UsageInterval
 
 H = 3_600_000
@@ -83,7 +83,10 @@ def test_the_middle_reaches_both_ends_even_when_the_width_is_odd() -> None:
         assert cost.micro_usd + cost.uncertainty_micro_usd >= high
 
 
-def test_expected_totals_use_the_provider_rule() -> None:
+def test_expected_secondss_use_the_provider_rule() -> None:
     hourly = BillingRule(granularity_s=3600, minimum_s=0, starts="running", stops="terminate", source="test")
-    assert expected_total(2_000_000, hourly, expected_s=3601, boot_s=500) == 4_000_000
+    assert expected_seconds(hourly, expected_s=3601, boot_s=500) == 7200
+    maybe = BillingRule(granularity_s=1, minimum_s=600, starts="ordered-or-running", stops="terminate", source="test")
+    assert expected_seconds(maybe, expected_s=60, boot_s=100) == 600
+    assert expected_seconds(maybe, expected_s=3600, boot_s=100) == 3700
     assert effective_rate(4_000_000, expected_s=7200) == 2_000_000

@@ -1,0 +1,1 @@
+"""How a workload runs on a machine: the harness, what is said to it, and the log that comes back."""

@@ -1,0 +1,571 @@
+#!/bin/sh
+# Runs one workload on this machine and survives everything that may happen meanwhile: a lost connection, a dead watcher, a
+# killed supervisor, a restarted Docker daemon, a reboot. All state is in files of one job folder; every verb may be repeated.
+#
+#   harness.sh start DIR                       accept the job and start its supervisor, detached
+#   harness.sh poll DIR OFFSET LIMIT LEASE_S   renew the lease (0: leave it), print one header line and up to LIMIT log bytes
+#   harness.sh stop DIR                        end the workload: TERM, grace, KILL
+#
+# Given beforehand in DIR: spec (KEY=value lines, never evaluated), command, env (NAME=value lines).
+# Kept in DIR by this script:
+#   accepted, started    epoch of the start verb, of the workload's own start
+#   lease, deadline      when to stop it, see put_due
+#   cancel, reason       that it is to stop; why it was stopped
+#   result               "STATE EXIT REASON EPOCH" once all is over
+#   log, prefix          what it printed; in Docker mode the first `prefix` bytes are not the container's
+#   *.pid                "PID STARTTIME BOOT" of our processes, so that a reused number is never taken for one of them
+# Needs coreutils, flock and setsid (util-linux), /proc, and docker where an image is asked for.
+# shellcheck disable=SC2329  # verbs and log commands are called by name
+set -u
+umask 077
+
+GPU_EVERY_S=10
+GPU_FRESH_S=60
+PULL_TRIES=3
+SUBMIT_TRIES=2
+STOP_TRIES=5
+FINAL_LOG_TRIES=10
+FINAL_LOG_S=900
+LOST_AFTER_TICKS=3
+
+read -r boot </proc/sys/kernel/random/boot_id
+
+# ---- small things ---------------------------------------------------------------------------------------------------
+
+now() { date +%s; }
+
+# Sets $uptime: seconds that pass evenly even when a fresh machine's wall clock is set right.
+read_uptime() {
+    read -r uptime _ </proc/uptime
+    uptime=${uptime%%.*}
+}
+
+# put NAME TEXT: replace a small file in one step. On a full disk the reserve makes room.
+put() {
+    if ! printf '%s\n' "$2" 2>/dev/null >".$1.$$"; then
+        rm -f reserve
+        printf '%s\n' "$2" >".$1.$$" || return 1
+    fi
+    mv -f ".$1.$$" "$1"
+}
+
+# get NAME: a small file's line, nothing when it is not there.
+get() { [ -e "$1" ] && cat "$1"; }
+
+# spec KEY: one of the job's orders.
+spec() {
+    while IFS= read -r spec_line; do
+        case $spec_line in "$1="*) printf '%s' "${spec_line#*=}" && return ;; esac
+    done <spec
+}
+
+# put_due NAME SECONDS: a moment in the future, by uptime for this boot and by wall clock after a reboot. Written in place
+# and always as long, so that a full disk cannot keep a lease from being renewed.
+put_due() {
+    read_uptime
+    printf '%-90s\n' "$boot $((uptime + $2)) $(($(now) + $2))" 1<>"$1"
+}
+
+# is_due NAME: true when there is such a moment and it is past.
+is_due() {
+    [ -s "$1" ] && read -r due_boot due_uptime due_epoch <"$1" || return 1
+    if [ "$due_boot" = "$boot" ]; then
+        read_uptime
+        [ "$uptime" -ge "$due_uptime" ]
+    else
+        [ "$(now)" -ge "$due_epoch" ]
+    fi
+}
+
+# identify PID: set $identity to "PID STARTTIME BOOT"; fails for a process that is gone or a zombie.
+identify() {
+    identity=
+    [ -n "$1" ] && read -r process_stat 2>/dev/null <"/proc/$1/stat" || return 1
+    process_id=$1
+    # shellcheck disable=SC2086  # split into fields on purpose
+    set -- ${process_stat##*) }
+    case $1 in Z | X) return 1 ;; esac
+    identity="$process_id ${20} $boot"
+}
+
+put_pid() { identify "$2" && put "$1" "$identity"; }
+
+# is_alive FILE: the process recorded there still runs.
+is_alive() {
+    [ -s "$1" ] && read -r recorded <"$1" && identify "${recorded%% *}" && [ "$identity" = "$recorded" ]
+}
+
+pid_of() { read -r recorded_pid _ <"$1" && printf '%s' "$recorded_pid"; }
+
+log_size() { if [ -e log ]; then echo $(($(wc -c <log))); else echo 0; fi; }
+
+# say TEXT: a line of our own in the log; only before a container's log follows.
+say() { printf 'gputui: %s\n' "$*" >>log; }
+
+# finish STATE EXIT REASON [EPOCH]: the end of the story.
+finish() {
+    until put result "$1 $2 $3 ${4:-$(now)}"; do sleep 5; done
+}
+
+oom_kills() {
+    oom_line=$(grep '^oom_kill ' /proc/vmstat 2>/dev/null) && printf '%s' "${oom_line#* }"
+}
+
+# ---- verbs ----------------------------------------------------------------------------------------------------------
+
+start() {
+    if [ ! -e accepted ]; then
+        for tool in flock setsid; do
+            command -v "$tool" >/dev/null && continue
+            say "this machine has no '$tool', which is needed to run a job"
+            put accepted "$(now)"
+            finish failed - tools_missing
+            return
+        done
+        first_lease_s=$(spec lease_s)
+        [ -z "$first_lease_s" ] || put_due lease "$first_lease_s"
+        head -c 65536 /dev/zero >reserve
+        put accepted "$(now)" || exit 73
+    fi
+    ensure_supervisor
+}
+
+stop() {
+    [ -e cancel ] || put cancel "$(now)" || exit 73
+    ensure_supervisor
+}
+
+poll() {
+    offset=$1 limit=$2 lease_s=$3
+    if [ -e accepted ] && [ ! -e result ]; then
+        [ "$lease_s" -eq 0 ] || put_due lease "$lease_s"
+        ensure_supervisor
+    fi
+    # the state before the size: a final state then means a final size
+    state=none exit=- reason=- finished=- gpu=-
+    if [ -s result ]; then
+        read -r state exit reason finished <result
+    elif [ -e started ]; then
+        state=running
+    elif [ -e accepted ]; then
+        state=starting
+    fi
+    case $state in starting | running) read_gpu ;; esac
+    started=$(get started)
+    nonce=$(spec nonce)
+    size=$(log_size)
+    bytes=$((size > offset ? size - offset : 0))
+    bytes=$((bytes > limit ? limit : bytes))
+    printf 'gputui/1 state=%s exit=%s reason=%s size=%s nonce=%s started=%s finished=%s gpu=%s bytes=%s\n' \
+        "$state" "$exit" "$reason" "$size" "${nonce:--}" "${started:--}" "$finished" "$gpu" "$bytes"
+    [ "$bytes" -eq 0 ] || tail -c "+$((offset + 1))" log | head -c "$bytes"
+}
+
+ensure_supervisor() {
+    [ -e accepted ] && [ ! -e result ] || return 0
+    is_alive supervisor.pid && return
+    setsid sh "$dir/harness.sh" _supervise "$dir" </dev/null >/dev/null 2>>supervisor.err &
+}
+
+# ---- supervisor -----------------------------------------------------------------------------------------------------
+
+# The lock is held by the supervisor and by the one process that appends to a container's log, so that two can never write.
+supervise() {
+    exec 9>lock
+    if ! flock -n 9; then
+        is_alive supervisor.pid && exit 0
+        is_alive writer.pid && kill -KILL "$(pid_of writer.pid)" # its supervisor was killed
+        flock -w 10 9 || exit 0
+    fi
+    [ ! -e result ] || exit 0
+    put_pid supervisor.pid $$
+    grace_s=$(spec grace_s)
+    max_duration_s=$(spec max_duration_s)
+    nvidia_smi=$(command -v nvidia-smi)
+    gpu_due=0
+    case $(spec mode) in
+    docker) supervise_container ;;
+    plain) supervise_process ;;
+    *)
+        say "the job's orders cannot be read"
+        finish failed - submit_failed
+        ;;
+    esac
+}
+
+tick() {
+    sample_gpu
+    sleep 1 9>&-
+}
+
+# must_stop: true when the workload has to end; keeps the first reason for it.
+must_stop() {
+    [ -e reason ] && return
+    if [ -e cancel ]; then
+        put reason cancelled
+    elif is_due deadline; then
+        put reason max_duration
+    elif is_due lease; then
+        put reason lease
+    else
+        return 1
+    fi
+}
+
+# mark_started: the workload runs; its time is counted from here.
+mark_started() {
+    [ -z "$max_duration_s" ] || put_due deadline "$max_duration_s"
+    put boot "$boot"
+    put started "$(now)"
+}
+
+# finish_exited CODE OOM [EPOCH]: the workload ended with a code; OOM is "true" when Docker says memory ran out.
+finish_exited() {
+    why=$(get reason)
+    if [ -z "$why" ]; then
+        why=exited
+        if [ "$1" -ne 0 ] && [ "$2" = true ]; then why=oom; fi
+        if [ "$1" -eq 137 ] && [ "$(oom_kills)" != "$(get oom_before)" ]; then why=oom; fi
+    fi
+    finish exited "$1" "$why" "${3:-$(now)}"
+}
+
+finish_lost() {
+    if [ "$(get boot)" = "$boot" ]; then finish lost - -; else finish lost - rebooted; fi
+}
+
+# sample_gpu: every few seconds keep the figures of the busiest GPU, in the background and never two at a time.
+sample_gpu() {
+    [ -n "$nvidia_smi" ] || return 0
+    read_uptime
+    [ "$uptime" -ge "$gpu_due" ] || return 0
+    gpu_due=$((uptime + GPU_EVERY_S))
+    is_alive sampler.pid && return
+    {
+        query=utilization.gpu,memory.used,memory.total,power.draw
+        figures=$(timeout -k 2 5 "$nvidia_smi" --query-gpu=$query --format=csv,noheader,nounits |
+            tr -cd '0-9,.\n' | sort -t, -k1,1nr | head -n 1)
+        case $figures in *,*,*,*) put gpu "$boot $uptime $figures" ;; esac
+    } </dev/null >/dev/null 2>&1 9>&- &
+    put_pid sampler.pid $!
+}
+
+read_gpu() {
+    [ -s gpu ] && read -r gpu_boot gpu_uptime gpu_figures <gpu || return
+    read_uptime
+    if [ "$gpu_boot" = "$boot" ] && [ $((uptime - gpu_uptime)) -le $GPU_FRESH_S ]; then gpu=$gpu_figures; fi
+}
+
+# ---- plain mode: a process group on the machine itself --------------------------------------------------------------
+
+supervise_process() {
+    if [ ! -d claimed ] && must_stop; then
+        finish failed - "$(get reason)"
+        return
+    fi
+    if [ ! -d claimed ]; then
+        put oom_before "$(oom_kills)"
+        setsid sh "$dir/harness.sh" _job "$dir" </dev/null >/dev/null 2>>supervisor.err 9>&- &
+    fi
+    missing_ticks=0
+    while [ ! -e exit_code ]; do
+        if is_alive wrapper.pid || is_alive job.pid; then missing_ticks=0; else missing_ticks=$((missing_ticks + 1)); fi
+        if [ $missing_ticks -ge $LOST_AFTER_TICKS ]; then
+            finish_lost
+            return
+        fi
+        if [ $missing_ticks -eq 0 ] && must_stop; then end_process_group; fi
+        tick
+    done
+    read -r code ended <exit_code
+    finish_exited "$code" false "$ended"
+}
+
+end_process_group() {
+    is_alive job.pid || return
+    group=$(pid_of job.pid)
+    kill -TERM "-$group" 2>/dev/null
+    waited_s=0
+    while [ $waited_s -lt "$grace_s" ] && is_alive job.pid; do
+        tick
+        waited_s=$((waited_s + 1))
+    done
+    kill -KILL "-$group" 2>/dev/null # its children may outlive it
+}
+
+# The job's wrapper outlives a killed supervisor and records the exit code itself. Claiming the folder keeps a second
+# wrapper from ever running the command again.
+run_job() {
+    mkdir claimed 2>/dev/null || exit 0
+    put_pid wrapper.pid $$
+    max_duration_s=$(spec max_duration_s)
+    set -- "$(command -v bash || command -v sh)" "$(cat command)" "$dir/env"
+    mark_started
+    (
+        umask 022
+        cd "$HOME" 2>/dev/null || cd /
+        while IFS= read -r _gputui_line; do
+            # shellcheck disable=SC2163  # the line is NAME=value
+            export "$_gputui_line"
+        done <"$3"
+        unset _gputui_line
+        exec setsid "$1" -c "$2"
+    ) </dev/null >>log 2>&1 &
+    job=$!
+    put_pid job.pid $job
+    wait $job 2>/dev/null # quiet about a signal
+    code=$?
+    ended=$(now)
+    kill -KILL "-$job" 2>/dev/null # what the command left behind, as a container would
+    until put exit_code "$code $ended"; do sleep 5; done
+}
+
+# ---- Docker mode: a named container ---------------------------------------------------------------------------------
+
+# dock LIMIT_S ARGUMENTS…: ask Docker; 0 is no limit. A client that is cut off proves nothing about the container.
+dock() {
+    limit_s=$1
+    shift
+    # shellcheck disable=SC2086  # "docker" or "sudo -n docker"
+    timeout "$limit_s" $docker "$@" 9>&-
+}
+
+supervise_container() {
+    name=$(spec name)
+    image=$(spec image)
+    docker=$(get docker)
+    if [ ! -e started ]; then
+        if [ -n "$max_duration_s" ] && [ ! -e deadline ]; then put_due deadline "$max_duration_s"; fi
+        find_docker && pull_image && start_container || return
+    fi
+    follow_container
+}
+
+# give_up: before there is a container, true when the job is to stop; that is then its end.
+give_up() {
+    must_stop || return 1
+    finish failed - "$(get reason)"
+}
+
+# find_docker: wait for a daemon that answers and remember how it is reached.
+find_docker() {
+    put_due docker_by "$(spec docker_wait_s)"
+    while :; do
+        docker=docker
+        dock 20 version >/dev/null 2>docker.err && break
+        docker='sudo -n docker'
+        dock 20 version >/dev/null 2>&1 && break
+        give_up && return 1
+        if is_due docker_by; then
+            say "Docker cannot be used on this machine: $(head -c 500 docker.err)"
+            finish failed - docker_missing
+            return 1
+        fi
+        if [ ! -e docker_waited ]; then
+            say "waiting for Docker on this machine"
+            put docker_waited "$(now)"
+        fi
+        tick
+    done
+    put docker "$docker"
+}
+
+# write_log SKIP COMMAND…: append what COMMAND prints to the log but for its first SKIP bytes, in the background.
+# Only the writer holds the lock. COMMAND's status is in rc.PID once the writer has ended by itself. dd takes exactly what it
+# is asked for and cat passes on at once; tail would keep back 4 KiB.
+write_log() {
+    skip=$1
+    shift
+    rm -f "rc.$$"
+    { "$@"; put "rc.$$" $?; } 9>&- | {
+        [ "$skip" -eq 0 ] || dd bs=65536 count="$skip" iflag=fullblock,count_bytes of=/dev/null status=none 9>&-
+        exec cat
+    } >>log &
+    writer=$!
+    put_pid writer.pid $writer || : # it may have ended already
+}
+
+# written: the status of the last write_log, 1 when it was cut off.
+written() { if [ -s "rc.$$" ]; then cat "rc.$$"; else echo 1; fi; }
+
+docker_pull() { dock 0 pull "$image" 2>&1; }
+
+# pull_image: the download shows in the log, since that is what takes long. Its end fixes `prefix`.
+pull_image() {
+    [ ! -e prefix ] || return 0
+    tries=1
+    say "pulling $image"
+    until write_log 0 docker_pull && await_writer; do
+        [ ! -e result ] || return 1
+        if dock 20 image inspect "$image" >/dev/null 2>&1; then
+            say "using the image as it is on this machine"
+            break
+        fi
+        case $(tail -c 2000 log) in
+        *"manifest unknown"* | *"not found"* | *denied* | *unauthorized* | *"invalid reference"*) tries=$PULL_TRIES ;;
+        esac
+        if [ $tries -ge $PULL_TRIES ]; then
+            finish failed - pull_failed
+            return 1
+        fi
+        tries=$((tries + 1))
+        tick
+        find_docker || return 1 # the daemon may just be restarting
+    done
+    put prefix "$(log_size)"
+}
+
+# await_writer: until the log's writer is done; its command's status. Ends the job when it is to stop.
+await_writer() {
+    while is_alive writer.pid; do
+        if give_up; then
+            kill -KILL "$(pid_of writer.pid)" 2>/dev/null
+            return 1
+        fi
+        tick
+    done
+    return "$(written)"
+}
+
+# Inside the container: one stream, so that Docker's own errors can be told from the job's, and bash where the image has it.
+# shellcheck disable=SC2016  # expanded there
+IN_CONTAINER='exec 2>&1; if command -v bash >/dev/null; then exec bash -c "$1"; fi; exec sh -c "$1"'
+
+create_container() {
+    put submitted "$(now)"
+    set -- --name "$name" --label "gputui=$name" --log-driver json-file --log-opt max-size=-1 --ipc=host --env-file "$dir/env"
+    if [ -n "$nvidia_smi" ]; then
+        set -- "$@" --gpus all
+    else
+        echo "no nvidia-smi on this machine: the container runs without --gpus" >notes
+    fi
+    if [ -s command ]; then
+        set -- "$@" --entrypoint sh "$image" -c "$IN_CONTAINER" gputui "$(cat command)"
+    else
+        set -- "$@" "$image"
+    fi
+    dock 300 run -d "$@" >/dev/null 2>submit.err
+}
+
+# start_container: until Docker's own record shows that it was started. A client's exit code proves nothing.
+start_container() {
+    tries=0
+    while :; do
+        read_container
+        case $state in
+        unknown)
+            [ -e submitted ] || ! give_up || return 1
+            tick
+            continue
+            ;;
+        absent | created) give_up && return 1 ;;
+        *)
+            put oom_before "$(oom_kills)"
+            mark_started
+            return
+            ;;
+        esac
+        if [ $tries -ge $SUBMIT_TRIES ]; then
+            cat submit.err >>log
+            finish failed - submit_failed
+            return 1
+        fi
+        tries=$((tries + 1))
+        if [ "$state" = created ]; then
+            dock 300 start "$name" >/dev/null 2>submit.err
+        else
+            create_container
+        fi
+    done
+}
+
+# read_container: set $state (Docker's word, absent, or unknown while the daemon does not answer), $code and $oom.
+read_container() {
+    format='{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}'
+    if dock 60 container inspect -f "$format" "$name" >inspect.out 2>inspect.err; then
+        read -r state code oom <inspect.out
+    else
+        case $(cat inspect.err) in *[Nn]"o such"*) state=absent ;; *) state=unknown ;; esac
+    fi
+}
+
+# container_log LIMIT_S [-f]: the whole log; with -f as it grows, until the container ends.
+container_log() {
+    log_limit_s=$1
+    shift
+    if [ -s command ]; then
+        dock "$log_limit_s" logs "$@" "$name" 2>logs.err
+    else
+        dock "$log_limit_s" logs "$@" "$name" 2>&1 # an image's own entrypoint may use both streams
+    fi
+}
+
+# Docker replays a container's log from its first byte in one order: what is already in our log is skipped by count.
+container_log_size() { echo $(($(log_size) - $(get prefix))); }
+
+follow_container() {
+    failed_stops=0
+    while :; do
+        read_container
+        case $state in
+        exited | dead) break ;;
+        absent) finish_lost && return ;;
+        unknown) tick ;;
+        *)
+            write_log "$(container_log_size)" container_log 0 -f
+            while is_alive writer.pid; do
+                if must_stop; then stop_container; fi
+                tick
+            done
+            if [ "$(written)" -ne 0 ]; then tick; fi
+            ;;
+        esac
+        if must_stop; then stop_container; fi
+    done
+    tries=0
+    while [ $tries -lt $FINAL_LOG_TRIES ]; do
+        write_log "$(container_log_size)" container_log $FINAL_LOG_S
+        wait $writer 2>/dev/null
+        [ "$(written)" -ne 0 ] || break
+        tries=$((tries + 1))
+        tick
+    done
+    # 255 is what Docker notes for a container that ran when the machine went down
+    if [ "$code" = 255 ] && [ "$(get boot)" != "$boot" ]; then finish_lost; else finish_exited "$code" "$oom"; fi
+}
+
+# stop_container: with its grace, as long as a daemon that cannot do even that is not the rule.
+stop_container() {
+    if [ $failed_stops -lt $STOP_TRIES ]; then
+        dock $((grace_s + 60)) stop -t "$grace_s" "$name" >/dev/null 2>&1 || failed_stops=$((failed_stops + 1))
+    else
+        dock 60 kill "$name" >/dev/null 2>&1
+    fi
+}
+
+# ---- entry ----------------------------------------------------------------------------------------------------------
+
+is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
+
+main() {
+    verb=${1-} dir=${2-}
+    cd "$dir" 2>/dev/null && [ -e harness.sh ] || { echo "harness: no job folder '$dir'" >&2 && exit 66; }
+    dir=$(pwd -P)
+    case $verb/$# in
+    start/2 | stop/2) "$verb" ;;
+    poll/5)
+        if ! is_number "$3" || ! is_number "$4" || ! is_number "$5"; then echo "harness: not a number" >&2 && exit 64; fi
+        poll "$3" "$4" "$5"
+        ;;
+    _supervise/2) supervise ;;
+    _job/2) run_job ;;
+    *)
+        echo "usage: harness.sh start DIR | poll DIR OFFSET LIMIT LEASE_S | stop DIR" >&2
+        exit 64
+        ;;
+    esac
+}
+
+# the shell has read all of this before any of it runs, so the file may be replaced meanwhile
+main "$@"
+exit $?

@@ -1,0 +1,287 @@
+"""What travels between us and the harness on a machine: the files of a job and the answer to a poll. Pure.
+
+A job lives in one folder on the machine, `.gputui/<placement id>` under the login user's home. The harness answers every
+poll with one header line and then exactly as many raw log bytes as the header announces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+
+from gputui.model.errors import ShellError, UsageError
+from gputui.model.states import JobStatus
+from gputui.model.types import JobSpec, Placement
+
+HARNESS_NAME = "harness.sh"
+HEADER_VERSION = "gputui/1"
+
+GRACE_S = 30
+"""Seconds a workload gets between TERM and KILL, enough to flush a checkpoint."""
+
+DOCKER_WAIT_S = 120
+"""Seconds a freshly booted machine gets until its Docker daemon must answer."""
+
+MAX_COMMAND_BYTES = 100_000  # Linux takes at most 128 KiB in one argument (MAX_ARG_STRLEN)
+MAX_ENV_LINE_BYTES = 65_000  # docker reads --env-file through a scanner with 64 KiB lines
+
+_PLACEMENT_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_IMAGE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/:@-]{0,511}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL_READ_ONLY = frozenset({"UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"})
+
+
+class RunState(StrEnum):
+    """Where a workload is. `lost` ran but its exit code is gone; `failed` never ran."""
+
+    NONE = "none"
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+    LOST = "lost"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RunState.EXITED, RunState.LOST, RunState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """The busiest GPU of a machine a few seconds ago; a figure its driver does not tell is None."""
+
+    util_percent: float | None
+    mem_used_mib: float | None
+    mem_total_mib: float | None
+    power_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PollReply:
+    """The harness's answer. Times are whole seconds since the epoch by the machine's own clock.
+
+    `size` is the length of the whole log on the machine in bytes, `payload` the part that was asked for. `reason` says
+    why a final state was reached: exited, cancelled, max_duration, lease, oom, submit_failed, pull_failed,
+    docker_missing, tools_missing, rebooted.
+    """
+
+    state: RunState
+    exit_code: int | None
+    reason: str | None
+    size: int
+    nonce: str
+    started_s: int | None
+    finished_s: int | None
+    gpu: GpuSample | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """One file to put into the job folder before the start."""
+
+    name: str
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitOutcome:
+    """How a finished workload counts for its job. `error` is a sentence for a person, None when all went well."""
+
+    status: JobStatus
+    exit_code: int | None
+    error: str | None
+    error_code: str | None
+
+
+def job_folder(placement_id: str) -> str:
+    """Return the job's folder on the machine, relative to the login user's home."""
+    if not _PLACEMENT_ID.fullmatch(placement_id):
+        raise UsageError(f"{placement_id!r} cannot name a folder.")
+    return f".gputui/{placement_id}"
+
+
+def container_name(placement_id: str) -> str:
+    """Return the name of the job's container on the machine."""
+    return f"gputui-{placement_id}"
+
+
+def harness_source() -> bytes:
+    """Return the harness as packaged."""
+    return resources.files("gputui.core.runner").joinpath(HARNESS_NAME).read_bytes()
+
+
+def job_files(
+    spec: JobSpec,
+    placement: Placement,
+    *,
+    lease_s: int | None,
+    grace_s: int = GRACE_S,
+    docker_wait_s: int = DOCKER_WAIT_S,
+) -> list[JobFile]:
+    """Return every file a job needs on its machine: the harness, its orders, the command and the environment.
+
+    `lease_s` is the first lease, running from the start; every poll renews it. None: the workload needs no watcher.
+    Raises UsageError when the job cannot be carried: an image that is no image name, an environment value with a line
+    break, no command where there is no image either.
+    """
+    image = spec.image or ""
+    command = spec.command or ""
+    _check_image(image)
+    _check_command(command, image)
+    orders = {
+        "mode": "docker" if image else "plain",
+        "name": container_name(placement.id),
+        "image": image,
+        "max_duration_s": "" if spec.max_duration_s is None else str(spec.max_duration_s),
+        "grace_s": str(grace_s),
+        "lease_s": "" if lease_s is None else str(lease_s),
+        "docker_wait_s": str(docker_wait_s),
+        "nonce": placement.nonce,
+    }
+    return [
+        JobFile("spec", _key_value_lines(orders), 0o600),
+        JobFile("command", command.encode(), 0o600),
+        JobFile("env", env_file(spec.env), 0o600),
+        JobFile(HARNESS_NAME, harness_source(), 0o700),
+    ]
+
+
+def env_file(env: Mapping[str, str]) -> bytes:
+    """Return an environment in the format of `docker run --env-file`: one NAME=value a line, nothing quoted.
+
+    Raises UsageError for what that format cannot carry: line breaks, NUL, odd names, values of 64 KiB. The message
+    never holds a value.
+    """
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise UsageError(f"{name!r} is not a name of an environment variable.", field="env")
+        if name in _SHELL_READ_ONLY:
+            raise UsageError(f"{name} is a variable the shell keeps for itself.", field="env")
+        if any(character in value for character in "\n\r\0"):
+            raise UsageError(
+                f"The value of {name} has a line break or a NUL, which a container's environment file cannot carry.",
+                field="env",
+                hint="Encode it (base64) and decode it in the command.",
+            )
+        if len(f"{name}={value}".encode()) > MAX_ENV_LINE_BYTES:
+            raise UsageError(f"The value of {name} is over {MAX_ENV_LINE_BYTES} bytes.", field="env")
+    return _key_value_lines(env)
+
+
+def parse_poll(raw: bytes, *, offset: int, limit: int) -> PollReply:
+    """Read the answer to a poll for `limit` bytes from `offset`.
+
+    Raises ShellError when it is not one, is cut short, or when the log is shorter than what was read before.
+    """
+    header, line_break, payload = raw.partition(b"\n")
+    words = header.decode("ascii", errors="replace").split(" ")
+    if not line_break or words[0] != HEADER_VERSION:
+        raise ShellError(f"The machine's answer is not one of the harness: {_excerpt(header)!r}.")
+    fields = dict(word.partition("=")[::2] for word in words[1:])
+    try:
+        announced = int(fields["bytes"])
+        reply = PollReply(
+            state=RunState(fields["state"]),
+            exit_code=_number_or_none(fields["exit"]),
+            reason=_text_or_none(fields["reason"]),
+            size=int(fields["size"]),
+            nonce=fields["nonce"],
+            started_s=_number_or_none(fields["started"]),
+            finished_s=_number_or_none(fields["finished"]),
+            gpu=_gpu_or_none(fields["gpu"]),
+            payload=payload,
+        )
+    except (KeyError, ValueError) as error:
+        raise ShellError(f"The machine's answer cannot be read: {_excerpt(header)!r}.") from error
+    if len(payload) != announced:
+        raise ShellError(f"The machine's answer is cut short: {len(payload)} of {announced} log bytes came.")
+    if reply.size < offset:
+        raise ShellError(f"The log on the machine is {reply.size} bytes, shorter than the {offset} already read.")
+    if announced != min(limit, reply.size - offset):
+        raise ShellError(f"The machine sent {announced} log bytes where others were due.")
+    return reply
+
+
+def exit_outcome(reply: PollReply) -> ExitOutcome | None:
+    """Return how a finished workload counts, None while it has not ended."""
+    if not reply.state.is_final:
+        return None
+    if reply.state is RunState.EXITED and reply.reason == "exited" and reply.exit_code == 0:
+        return ExitOutcome(JobStatus.COMPLETED, 0, None, None)
+    if reply.reason == "cancelled":
+        return ExitOutcome(JobStatus.STOPPED, reply.exit_code, None, None)
+    code = reply.reason or "lost"
+    if reply.state is RunState.LOST and code not in _ERRORS:
+        code = "lost"
+    if code == "exited":
+        return ExitOutcome(
+            JobStatus.FAILED, reply.exit_code, f"The command exited with code {reply.exit_code}.", "exit_code"
+        )
+    status = JobStatus.STOPPED if code == "max_duration" else JobStatus.FAILED
+    error = _ERRORS.get(code, f"The workload ended: {code}.")
+    return ExitOutcome(status, reply.exit_code, error, code)
+
+
+_ERRORS: dict[str, str] = {
+    "max_duration": "The job reached its maximum duration and was stopped.",
+    "lease": "The machine stopped the job because nobody had watched it for longer than the lease.",
+    "oom": "The machine ran out of memory and killed the command.",
+    "submit_failed": "Docker refused to start the container; its message is in the log.",
+    "pull_failed": "The image could not be pulled; Docker's message is in the log.",
+    "docker_missing": "Docker cannot be used on this machine; the log says why.",
+    "tools_missing": "The machine lacks tools the harness needs (flock, setsid); the log names them.",
+    "rebooted": "The machine rebooted and took the job with it; its exit code is unknown.",
+    "lost": "The job's process vanished without an exit code.",
+}
+
+
+def _check_image(image: str) -> None:
+    if image and not _IMAGE.fullmatch(image):
+        raise UsageError(f"{image!r} is not a name of a container image.", field="image")
+
+
+def _check_command(command: str, image: str) -> None:
+    if not command.strip() and not image:
+        raise UsageError("A job without an image needs a command.", field="command")
+    if "\0" in command:
+        raise UsageError("The command holds a NUL character.", field="command")
+    if len(command.encode()) > MAX_COMMAND_BYTES:
+        raise UsageError(
+            f"The command is over {MAX_COMMAND_BYTES} bytes.",
+            field="command",
+            hint="Put it into the image as a script.",
+        )
+
+
+def _key_value_lines(values: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}={value}\n" for name, value in values.items()).encode()
+
+
+def _number_or_none(text: str) -> int | None:
+    return None if text == "-" else int(text)
+
+
+def _text_or_none(text: str) -> str | None:
+    return None if text in ("-", "") else text
+
+
+def _gpu_or_none(text: str) -> GpuSample | None:
+    """Return the sample; None for no sample or an odd one, which is no reason to lose sight of the job."""
+    figures = [_figure_or_none(part) for part in text.split(",")]
+    return GpuSample(*figures) if len(figures) == 4 else None
+
+
+def _figure_or_none(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _excerpt(data: bytes) -> str:
+    return data[:120].decode("utf-8", errors="replace")

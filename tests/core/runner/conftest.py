@@ -1,0 +1,183 @@
+"""A machine without SSH: the harness runs in a folder that stands for the login user's home."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gputui.core.runner.protocol import PollReply, job_files
+from gputui.core.runner.vm import VmRunner
+from gputui.model.shell import ShellResult
+from gputui.model.states import PlacementState
+from gputui.model.types import JobSpec, Offer, Placement
+from gputui.sim.stub_docker import install_stubs
+
+OFFER = Offer(id="o1", provider="mock", gpu="H100-SXM", gpu_count=1, price_micro_usd_per_hour=1, fetched_at_ms=0)
+MARKER = "GPUTUI_TEST_MACHINE"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last answer of a finished workload and its whole log."""
+
+    reply: PollReply
+    log: bytes
+
+    @property
+    def summary(self) -> tuple[str, int | None, str | None]:
+        return self.reply.state.value, self.reply.exit_code, self.reply.reason
+
+
+class LocalMachine:
+    """A `Shell` whose machine is a folder of this one. Processes carry a marker, so that all can be ended."""
+
+    placement_id = "p1"
+
+    def __init__(self, home: Path, *, docker: bool) -> None:
+        self.home = home
+        self.bin = home.parent / "bin"
+        self.docker_state = home.parent / "docker"
+        self.path = "/usr/bin:/bin"
+        self.growths: list[int] = []
+        home.mkdir(parents=True)
+        if docker:
+            install_stubs(self.bin, sys.executable, state_dir=self.docker_state)
+            self.path = f"{self.bin}:{self.path}"
+
+    @property
+    def folder(self) -> Path:
+        return self.home / ".gputui" / self.placement_id
+
+    @property
+    def runner(self) -> VmRunner:
+        return VmRunner(self, self.placement_id)
+
+    def add_program(self, name: str, script: str) -> None:
+        """Put a program first on the machine's PATH."""
+        self.bin.mkdir(exist_ok=True)
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.bin / name).chmod(0o755)
+        if not self.path.startswith(str(self.bin)):
+            self.path = f"{self.bin}:{self.path}"
+
+    async def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        target = self.home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        part.write_bytes(content)
+        part.chmod(mode)
+        part.replace(target)
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> ShellResult:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=self.home,
+            env={"HOME": str(self.home), "PATH": self.path, MARKER: str(self.home)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await child.communicate()
+        return ShellResult(child.returncode or 0, stdout, stderr)
+
+    async def close(self) -> None:
+        self.kill_everything()
+
+    async def install(
+        self,
+        command: str | None,
+        *,
+        image: str | None = None,
+        env: Mapping[str, str] | None = None,
+        max_duration_s: int | None = None,
+        lease_s: int | None = 300,
+        grace_s: int = 1,
+        docker_wait_s: int = 10,
+    ) -> VmRunner:
+        spec = JobSpec(gpu="H100", image=image, command=command, env=env or {}, max_duration_s=max_duration_s)
+        placement = Placement(
+            id=self.placement_id, job_id="j1", attempt=1, provider="mock", offer=OFFER, label="gputui-test",
+            idempotency_key="k", nonce="n0nce", state=PlacementState.READY, created_at_ms=0,
+        )  # fmt: skip
+        files = job_files(spec, placement, lease_s=lease_s, grace_s=grace_s, docker_wait_s=docker_wait_s)
+        await self.runner.install(files)
+        return self.runner
+
+    async def start(self, command: str | None, **options: object) -> VmRunner:
+        runner = await self.install(command, **options)  # type: ignore[arg-type]
+        await runner.start()
+        return runner
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+        """Wait until something holds on the machine's disk or among its processes."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+    async def ended(self, *, lease_s: int = 300, timeout_s: float = 40.0) -> Ended:
+        """Poll to the end and collect the log."""
+        log = b""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                reply = await self.runner.poll(len(log), lease_s=lease_s)
+                log += reply.payload
+                if reply.state.is_final and len(log) == reply.size:
+                    return Ended(reply, log)
+                if not reply.payload:
+                    await asyncio.sleep(0.5)
+
+    def recorded_pid(self, name: str) -> int | None:
+        try:
+            return int((self.folder / f"{name}.pid").read_text().split()[0])
+        except (FileNotFoundError, IndexError):
+            return None
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    async def kill(self, name: str) -> None:
+        """Kill one of the harness's processes by its recorded id, once it runs."""
+        await self.until(lambda: self.recorded_pid(name) in self.processes())
+        os.kill(self.recorded_pid(name) or 0, signal.SIGKILL)
+
+    def processes(self) -> list[int]:
+        marker = f"{MARKER}={self.home}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    if marker in (entry / "environ").read_bytes().split(b"\0"):
+                        found.append(int(entry.name))
+        return found
+
+    def kill_everything(self) -> None:
+        """End every process of the machine, as a power cut would."""
+        while running := self.processes():
+            for pid in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def new_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LocalMachine]]:
+    """Make machines: `new_machine()` for plain jobs, `new_machine(docker=True)` for one with stub programs."""
+    machines: list[LocalMachine] = []
+
+    def make(*, docker: bool = False) -> LocalMachine:
+        machine = LocalMachine(tmp_path_factory.mktemp("machine") / "home", docker=docker)
+        machines.append(machine)
+        return machine
+
+    yield make
+    for machine in machines:
+        machine.kill_everything()
