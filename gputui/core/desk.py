@@ -21,7 +21,7 @@ from gputui.local.paths import Paths, paths_for
 from gputui.local.secrets import Secrets
 from gputui.model.clock import Clock
 from gputui.model.errors import AuthError, GputuiError, NotFoundError, UsageError
-from gputui.model.ids import Ids
+from gputui.model.ids import ULID_LENGTH, Ids
 from gputui.model.states import JobStatus
 from gputui.model.types import Balance, Event, Job, JobSpec, Machine, Offer, Placement
 from gputui.providers.registry import PROVIDERS
@@ -250,19 +250,17 @@ class Desk:
         rows = []
         for name, machines in asked.answers.items():
             placements = job_store.load_placements_by_machine(self.store, name)
-            prefix = self.label_prefix
             for machine in machines:
                 if machine.state.is_gone:
                     continue
                 placement = placements.get(machine.id)
-                is_ours = placement is not None or (machine.label or "").startswith(prefix)
+                is_ours = placement is not None or self._is_our_label(machine.label or "")
                 rows.append(MachineRow(machine, placement, is_ours))
         return rows, asked.problems
 
-    @property
-    def label_prefix(self) -> str:
-        """Return what the label of every machine of this profile begins with."""
-        return f"gputui-{self.paths.profile}-"
+    def _is_our_label(self, label: str) -> bool:
+        """True for a label that this profile gave: ours end in a ULID, and "a" must not claim what "a-b" made."""
+        return label[:-ULID_LENGTH] == f"gputui-{self.paths.profile}-"
 
     def request_termination(self, machine: Machine) -> None:
         """Wish that a machine be gone; the agent repeats the deletion until the provider's own list agrees.

@@ -11,7 +11,7 @@ import asyncio
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
 from gputui.core.journal import Entry
 from gputui.core.watch import MachineWatch
-from gputui.core.workload import Ending, Workload, is_given_up
+from gputui.core.workload import Ending, Workload, close_quietly, is_given_up
 from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError
 from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, JobKind, Machine, Placement
@@ -24,6 +24,7 @@ SLOWEST_POLL_S = 5.0
 PRICE_TOLERANCE_PERCENT = 10
 # How long a workload that has ended is waited for when its machine cannot be reached, for the rest of its log.
 DRAIN_PATIENCE_S = 60.0
+BEGIN_ATTEMPTS = 4
 DEAD_STATES = frozenset({MachineState.ERROR, MachineState.GONE, MachineState.NO_CAPACITY, MachineState.DELETING})
 
 
@@ -48,27 +49,43 @@ class Tenancy:
                 return too_dear
         else:
             await self._watch.look()  # taking over from an earlier agent: where is it now?
-        shell = await self._reach()
-        if isinstance(shell, Ending):
-            return shell
-        workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, self._connect)
-        if self.job.spec.kind is JobKind.MACHINE:
-            await shell.close()
-            self._start_running("the machine is ready to log in to")
-            return await self._stay()
+        for _ in range(BEGIN_ATTEMPTS):
+            shell = await self._reach()
+            if isinstance(shell, Ending):
+                return shell
+            if self.job.spec.kind is JobKind.MACHINE:
+                await shell.close()
+                self._start_running("the machine is ready to log in to")
+                return await self._stay()
+            workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, self._connect)
+            if self.placement.state is not PlacementState.READY:
+                return await self._follow(workload, shell)
+            try:
+                failure = await workload.begin(shell)
+            except (ShellError, TimeoutError) as error:
+                await close_quietly(shell)
+                self._crew.journal.note(
+                    self.job.id,
+                    f"the workload could not be started: {error or 'no answer in time'}",
+                    placement_id=self.placement.id,
+                )
+                continue
+            except BaseException:
+                await close_quietly(shell)
+                raise
+            if failure is not None:
+                await close_quietly(shell)
+                return failure
+            self._start_running("the workload was started")
+            workload.placement, workload.job = self.placement, self.job
+            return await self._follow(workload, shell)
+        return Ending("machine_failed", f"the workload could not be started in {BEGIN_ATTEMPTS} attempts")
+
+    async def _follow(self, workload: Workload, shell: Shell) -> Ending:
         try:
-            if self.placement.state is PlacementState.READY:
-                if failure := await workload.begin(shell):
-                    await shell.close()
-                    return failure
-                self._start_running("the workload was started")
-        except BaseException:
-            await shell.close()
-            raise
-        workload.placement, workload.job = self.placement, self.job
-        ending = await workload.follow(shell)
-        self.placement, self.job = workload.placement, workload.job
-        return ending
+            return await workload.follow(shell)
+        finally:
+            self.placement, self.job = workload.placement, workload.job
 
     async def _machine_up(self) -> Machine | Ending:
         """Poll until the machine runs and has an address."""

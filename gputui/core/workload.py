@@ -61,7 +61,10 @@ class Workload:
         self._trouble = ""
 
     async def begin(self, shell: Shell) -> Ending | None:
-        """Put the job in place and start it; None when it runs. What is already there is not touched again."""
+        """Put the job in place and start it; None when it runs. What is already there is not touched again.
+
+        Raises ShellError or TimeoutError when the machine cannot be reached; trying again is safe.
+        """
         runner = VmRunner(shell, self.placement.id)
         lease_s = self._crew.config.agent.lease_s
         try:
@@ -74,8 +77,6 @@ class Workload:
             await runner.start()
         except HostKeyChanged as error:
             return Ending("host_key_changed", str(error))
-        except (ShellError, TimeoutError) as error:
-            return Ending("machine_failed", f"the workload could not be started: {error or 'no answer in time'}")
         return None
 
     async def _is_there(self, runner: VmRunner) -> bool:
@@ -101,7 +102,7 @@ class Workload:
                 except HostKeyChanged as error:
                     return Ending("host_key_changed", str(error), self._outcome(JobStatus.FAILED))
                 except (ShellError, ProviderError, SecretsError, TimeoutError) as error:
-                    await _close(current)
+                    await close_quietly(current)
                     current = None
                     if ending := await self._cut_off(error, loop.time() - last_contact):
                         return ending
@@ -124,7 +125,7 @@ class Workload:
                 if len(reply.payload) < POLL_LIMIT_BYTES:
                     await self._pause()
         finally:
-            await _close(current)
+            await close_quietly(current)
 
     async def _poll(self, runner: VmRunner) -> PollReply:
         offset = self._log.remote_offset(self.placement.id)
@@ -234,7 +235,8 @@ def is_given_up(machine: Machine | None, silent_s: float) -> bool:
     return silent_s > (SWITCHED_OFF_S if is_off else UNREACHABLE_S)
 
 
-async def _close(shell: Shell | None) -> None:
+async def close_quietly(shell: Shell | None) -> None:
+    """Close a shell that may already be broken."""
     if shell is not None:
         with contextlib.suppress(ShellError, TimeoutError):
             await shell.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from gputui.model.clock import Clock
 
+ULID_LENGTH = 26
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32 in lower case: valid in a hostname
 
 

@@ -34,17 +34,18 @@ def load_job(store: Store, job_id: str) -> Job | None:
 
 
 def find_jobs(store: Store, reference: str) -> list[Job]:
-    """Return the jobs a person may mean: by whole id, by an id's beginning or end, or by name; newest first.
+    """Return the jobs a person may mean: by id, its beginning or end, the beginning of its short id, or by name.
 
-    An exact id wins alone; otherwise at most 10 candidates.
+    Newest first, at most 10; an exact id wins alone.
     """
     exact = load_job(store, reference)
     if exact:
         return [exact]
     escaped = reference.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = store.read(
-        "SELECT * FROM jobs WHERE name = ? OR id LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\' ORDER BY id DESC LIMIT 10",
-        (reference, f"{escaped}%", f"%{escaped}"),
+        "SELECT * FROM jobs WHERE name = :name OR id LIKE :start ESCAPE '\\' OR id LIKE :end ESCAPE '\\' "
+        "OR substr(id, -6) LIKE :start ESCAPE '\\' ORDER BY id DESC LIMIT 10",
+        {"name": reference, "start": f"{escaped}%", "end": f"%{escaped}"},
     )
     return [_job(row) for row in rows]
 

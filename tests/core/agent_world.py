@@ -14,6 +14,8 @@ from gputui.core.supervisor import Supervisor, crew_for
 from gputui.local.config import AgentConfig, Config
 from gputui.local.paths import Paths
 from gputui.local.secrets import KeyFound, KeySource, Secrets
+from gputui.model.errors import ShellError
+from gputui.model.shell import Shell, ShellResult
 from gputui.model.types import JobSpec
 from gputui.sim.serve import build_app
 from gputui.sim.transport import asgi_transport
@@ -29,6 +31,33 @@ class FixedKeys:
         return KeyFound(value="sim-test", source=KeySource.ENVIRONMENT, where="test")
 
 
+class BreakingShell:
+    """A shell whose connection breaks now and then, after the machine got the message and before the answer is here."""
+
+    def __init__(self, inner: Shell, shop: AgentWorld) -> None:
+        self._inner = inner
+        self._shop = shop
+        self._is_broken = False
+
+    async def put(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        await self._inner.put(path, content, mode=mode)
+        self._maybe_break()
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> ShellResult:
+        result = await self._inner.run(argv, timeout_s=timeout_s)
+        self._maybe_break()
+        return result
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def _maybe_break(self) -> None:
+        self._shop.shell_calls += 1
+        if self._is_broken or self._shop.shell_calls % self._shop.break_every == 0:
+            self._is_broken = True
+            raise ShellError("The connection broke (on purpose).")
+
+
 @dataclass
 class AgentWorld:
     """A desk, the world behind its providers, and switches for the agent."""
@@ -36,11 +65,17 @@ class AgentWorld:
     desk: Desk
     world: World
     agent: asyncio.Task[None] | None = None
+    shell_calls: int = 0
+    break_every: int = 0  # every so many calls of a shell fail and break it; 0 for never
+
+    async def open_shell(self, machine_id: str) -> Shell:
+        shell = await self.world.open_shell(machine_id)
+        return BreakingShell(shell, self) if self.break_every else shell
 
     def start_agent(self) -> None:
         """Start an agent with a store of its own, as another process would have."""
         store = open_store(self.desk.paths.database)
-        crew = crew_for(self.desk, store, {"huddle": self.world.open_shell})
+        crew = crew_for(self.desk, store, {"huddle": self.open_shell})
         supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=1.0)
 
         async def run() -> None:

@@ -250,6 +250,23 @@ def test_an_agent_killed_anywhere_is_replaced_without_loss(play: Callable[..., N
     play(scene, start=False)
 
 
+@pytest.mark.parametrize("break_every", [7, 9, 20])
+def test_a_connection_that_keeps_breaking_loses_and_doubles_nothing(
+    play: Callable[..., None], break_every: int
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        undisturbed = (await shop.finished(shop.submit(env={"MOCK_DURATION_S": "300"}))).job.id
+        shop.break_every = break_every
+        job_id = shop.submit(env={"MOCK_DURATION_S": "300"})
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
+        assert machines_ever(shop) == 2
+        assert len(shop.log_lines(job_id)) == len(shop.log_lines(undisturbed))
+        assert len(shop.desk.placements(job_id)) == 1
+
+    play(scene)
+
+
 def test_an_outage_of_the_provider_is_outlived(play: Callable[..., None]) -> None:
     async def scene(shop: AgentWorld) -> None:
         job_id = shop.submit(env={"MOCK_DURATION_S": "1200"})

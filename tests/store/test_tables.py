@@ -115,6 +115,7 @@ def test_jobs_are_found_by_what_people_type(store: Store) -> None:
     assert [found.id for found in jobs.find_jobs(store, "01aaaa")] == ["01aaaa"]
     assert [found.id for found in jobs.find_jobs(store, "AA")] == ["01bbaa", "01aaaa"]
     assert [found.id for found in jobs.find_jobs(store, "name-01b_cc")] == ["01b_cc"]
+    assert [found.id for found in jobs.find_jobs(store, "01bb")] == ["01bbaa"]
     assert jobs.find_jobs(store, "b%c") == []
     assert [found.id for found in jobs.find_jobs(store, "_cc")] == ["01b_cc"]
 

@@ -212,6 +212,12 @@ must_stop() {
     fi
 }
 
+# give_up: before the workload runs, true when the job is to stop; that is then its end.
+give_up() {
+    must_stop || return 1
+    finish failed - "$(get reason)"
+}
+
 # mark_started: the workload runs; its time is counted from here.
 mark_started() {
     [ -z "$max_duration_s" ] || put_due deadline "$max_duration_s"
@@ -259,11 +265,8 @@ read_gpu() {
 # ---- plain mode: a process group on the machine itself --------------------------------------------------------------
 
 supervise_process() {
-    if [ ! -d claimed ] && must_stop; then
-        finish failed - "$(get reason)"
-        return
-    fi
     if [ ! -d claimed ]; then
+        give_up && return
         put oom_before "$(oom_kills)"
         setsid sh "$dir/harness.sh" _job "$dir" </dev/null >/dev/null 2>>supervisor.err 9>&- &
     fi
@@ -335,16 +338,11 @@ supervise_container() {
     image=$(spec image)
     docker=$(get docker)
     if [ ! -e started ]; then
+        [ -e submitted ] || ! give_up || return
         if [ -n "$max_duration_s" ] && [ ! -e deadline ]; then put_due deadline "$max_duration_s"; fi
         find_docker && pull_image && start_container || return
     fi
     follow_container
-}
-
-# give_up: before there is a container, true when the job is to stop; that is then its end.
-give_up() {
-    must_stop || return 1
-    finish failed - "$(get reason)"
 }
 
 # find_docker: wait for a daemon that answers and remember how it is reached.
