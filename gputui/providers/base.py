@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from gputui.model.shell import Shell as Shell
 from gputui.model.shell import ShellResult as ShellResult
-from gputui.model.types import Balance, CreateRequest, Machine, Offer, OsImage, Region, SshKey
+from gputui.model.types import Balance, Charge, CreateRequest, Machine, Offer, OsImage, Region, SshKey, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,32 @@ class HasRegions(Protocol):
 
 
 @runtime_checkable
+class HasVolumes(Protocol):
+    async def list_volumes(self) -> list[Volume]: ...
+    async def create_volume(self, name: str, *, size_gib: int | None, region: str, kind: str | None) -> Volume: ...
+    async def delete_volume(self, volume_id: str) -> None: ...
+
+
+@runtime_checkable
+class AttachesVolumes(Protocol):
+    async def attach_volume(self, volume_id: str, machine_id: str) -> None: ...
+    async def detach_volume(self, volume_id: str, machine_id: str) -> None: ...
+
+
+@runtime_checkable
+class StopsMachines(Protocol):
+    """A machine can be switched off and on again without losing its disk; it may go on costing money while it is off."""
+
+    async def stop_machine(self, machine_id: str) -> None: ...
+    async def start_machine(self, machine_id: str) -> None: ...
+
+
+@runtime_checkable
+class HasCharges(Protocol):
+    async def fetch_charges(self, *, since_ms: int, until_ms: int) -> list[Charge]: ...
+
+
+@runtime_checkable
 class OpensShell(Protocol):
     """The provider's machines are reached in-process, without SSH (the mock and the simulated world)."""
 
@@ -104,6 +130,10 @@ CAPABILITIES: Mapping[str, type] = {
     "ssh-keys": HasSshKeys,
     "os-images": HasOsImages,
     "regions": HasRegions,
+    "volumes": HasVolumes,
+    "attach volumes": AttachesVolumes,
+    "stop and start": StopsMachines,
+    "charges": HasCharges,
 }
 
 

@@ -30,11 +30,15 @@ from gputui.model.errors import (
     Transient,
     Unreachable,
 )
+from gputui.providers.pacing import Pacer
 
 READ_TIMEOUT = httpx.Timeout(20.0, connect=8.0, pool=10.0)
 WRITE_TIMEOUT = httpx.Timeout(60.0, connect=8.0, pool=10.0)
 # The limits above start anew with every chunk; these end a call that trickles.
 READ_DEADLINE_S = 40.0
+# How long a request waits for its turn where the provider limits how many may be sent.
+READ_TURN_S = 30.0
+WRITE_TURN_S = 75.0
 WRITE_DEADLINE_S = 90.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 READ_ATTEMPTS = 3
@@ -135,7 +139,8 @@ def message_in(data: Any) -> str:
 class HttpClient:
     """One provider account over HTTP. Not shared between accounts; close it with `aclose`.
 
-    `secrets` are the words to strike out of every error. Raises ConfigError for an address that would send them in clear.
+    `secrets` are the words to strike out of every error; `pacer` keeps to the provider's request limits. Raises
+    ConfigError for an address that would send them in clear.
     """
 
     def __init__(
@@ -148,12 +153,14 @@ class HttpClient:
         secrets: tuple[str, ...] = (),
         map_error: ErrorMapper | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         if transport is None:
             _check_url(provider, base_url)
         self._provider = provider
         self._clock = clock
         self._map_error = map_error
+        self._pacer = pacer
         self._secrets = tuple(secret for secret in secrets if secret)
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
@@ -204,6 +211,8 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         is_read = method == "GET"
+        if self._pacer is not None:
+            await self._pacer.wait_turn(operation, deadline_s=READ_TURN_S if is_read else WRITE_TURN_S)
         request = self._client.build_request(
             method,
             path.lstrip("/"),
@@ -222,7 +231,12 @@ class HttpClient:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             failure = self._failure(error, operation)
         else:
-            return self._read(response, body, operation)
+            try:
+                return self._read(response, body, operation)
+            except RateLimited as error:
+                if self._pacer is not None and error.retry_after_s is not None:
+                    self._pacer.slow_down(error.retry_after_s)
+                raise
         # Raised out here so that the HTTP library's exception, which holds the request and its key, is not attached.
         raise failure
 

@@ -26,6 +26,21 @@ def m001_one_job_end_to_end(db: Database) -> None:
             db.conn.execute(statement)
 
 
+@migrations()
+def m002_price_history(db: Database) -> None:
+    db.conn.execute(_M002)
+
+
+_M002 = """
+CREATE TABLE price_history (
+  provider TEXT NOT NULL,
+  gpu TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  price_micro_usd_per_gpu_hour INTEGER,
+  PRIMARY KEY (provider, gpu, at_ms)
+) STRICT, WITHOUT ROWID
+"""
+
 _M001 = """
 CREATE TABLE offers (
   id TEXT PRIMARY KEY,

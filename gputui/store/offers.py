@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gputui.model.types import Offer
 from gputui.model.units import Ms
 from gputui.store.codec import OFFER_COLUMNS, offer_from_row, offer_to_row
-from gputui.store.db import Store
+from gputui.store.db import Store, Tx
 
 _COLUMNS = ", ".join(OFFER_COLUMNS)
 _UPSERT = (
@@ -51,7 +51,51 @@ def replace_snapshot(store: Store, provider: str, offers: Iterable[Offer], *, no
             "latency_ms = excluded.latency_ms, offer_count = excluded.offer_count, error = NULL, error_code = NULL",
             (provider, now_ms, now_ms, latency_ms, len(ids)),
         )
+        _note_price_changes(tx, provider, now_ms)
     return len(ids)
+
+
+def _note_price_changes(tx: Tx, provider: str, now_ms: Ms) -> None:
+    """Add to the history what is different from its last entries; a model that nobody offers any more gets a NULL."""
+    now = dict(
+        tx.read(
+            "SELECT gpu, min(price_micro_usd_per_hour / gpu_count) FROM offers "
+            "WHERE provider = ? AND stock IS NOT 'none' GROUP BY gpu",
+            (provider,),
+        )
+    )
+    # SQLite takes the bare price from the row that holds the newest moment.
+    last = {
+        gpu: price
+        for gpu, price, _ in tx.read(
+            "SELECT gpu, price_micro_usd_per_gpu_hour, max(at_ms) FROM price_history WHERE provider = ? GROUP BY gpu",
+            (provider,),
+        )
+    }
+    changes = [(provider, gpu, now_ms, price) for gpu, price in now.items() if gpu not in last or last[gpu] != price]
+    changes += [(provider, gpu, now_ms, None) for gpu, price in last.items() if price is not None and gpu not in now]
+    tx.execute_many("INSERT OR REPLACE INTO price_history VALUES (?, ?, ?, ?)", changes)
+
+
+@dataclass(frozen=True, slots=True)
+class PricePoint:
+    """From `at_ms` on, the cheapest GPU of a model at a provider cost this per hour; None: none was in stock."""
+
+    provider: str
+    gpu: str
+    at_ms: Ms
+    price_micro_usd_per_gpu_hour: int | None
+
+
+def load_price_history(store: Store, *, gpu: str, since_ms: Ms) -> list[PricePoint]:
+    """Return the changes of a model's price since a moment, oldest first, with what held at that moment before them."""
+    rows = store.read(
+        "SELECT provider, gpu, at_ms, price_micro_usd_per_gpu_hour FROM price_history AS p WHERE gpu = :gpu AND "
+        "at_ms >= coalesce((SELECT max(at_ms) FROM price_history AS q WHERE q.provider = p.provider AND q.gpu = p.gpu "
+        "AND q.at_ms <= :since), :since) ORDER BY at_ms, provider",
+        {"gpu": gpu, "since": since_ms},
+    )
+    return [PricePoint(*row) for row in rows]
 
 
 def note_failed_refresh(store: Store, provider: str, *, now_ms: Ms, error: str, error_code: str) -> None:

@@ -8,10 +8,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from gputui.model.errors import StoreError, StoreReadOnly, StoreTooNew
 from gputui.store import db
 from gputui.store.db import SCHEMA_VERSION, Store, driver_is_safe_for_wal, open_store
+from gputui.store.migrations import migrations
 
 WRITER = """
 import sys
@@ -53,6 +55,22 @@ def test_concurrent_read_then_write_loses_nothing(tmp_path: Path) -> None:
     for process in running:
         assert process.wait(timeout=60) == 0
     assert store.read("SELECT offer_count FROM provider_status")[0][0] == 180
+    store.close()
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "gputui.db"
+    connection = db.sqlite3.connect(str(path), isolation_level=None)
+    database = Database(connection)
+    migrations.apply(database, stop_before="m002_price_history")
+    connection.execute("INSERT INTO provider_status (provider, offer_count) VALUES ('kept', 7)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = open_store(path)
+    assert store.read("PRAGMA user_version")[0][0] == SCHEMA_VERSION
+    assert store.read("SELECT offer_count FROM provider_status WHERE provider = 'kept'")[0][0] == 7
+    assert store.read("SELECT count(*) FROM price_history")[0][0] == 0
+    assert path.with_name(f"gputui.before-{SCHEMA_VERSION}.db").exists()
     store.close()
 
 

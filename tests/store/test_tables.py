@@ -88,6 +88,25 @@ def test_the_cheapest_is_per_gpu_and_prefers_what_is_in_stock(store: Store) -> N
     ]
 
 
+def test_price_history_keeps_changes_only(store: Store) -> None:
+    def refresh(now_ms: int, *found: Offer) -> None:
+        offers.replace_snapshot(store, "mock", found, now_ms=now_ms, latency_ms=1)
+
+    refresh(10, offer(1, price_micro_usd_per_hour=2_000_000), offer(2, price_micro_usd_per_hour=3_000_000))
+    refresh(20, offer(1, price_micro_usd_per_hour=2_000_000), offer(2, price_micro_usd_per_hour=9_000_000))
+    refresh(30, offer(2, price_micro_usd_per_hour=3_000_000))
+    refresh(40, offer(2, price_micro_usd_per_hour=3_000_000, stock=Stock.NONE))
+    refresh(50)
+    refresh(60, offer(1, price_micro_usd_per_hour=2_000_000))
+    history = [
+        (point.at_ms, point.price_micro_usd_per_gpu_hour)
+        for point in offers.load_price_history(store, gpu="H100-SXM", since_ms=0)
+    ]
+    assert history == [(10, 2_000_000), (30, 3_000_000), (40, None), (60, 2_000_000)]
+    since = offers.load_price_history(store, gpu="H100-SXM", since_ms=35)
+    assert [point.at_ms for point in since] == [30, 40, 60]
+
+
 def test_jobs_and_placements_come_back_as_they_were(store: Store) -> None:
     with store.write() as tx:
         jobs.insert_job(tx, job("a"))
