@@ -1,0 +1,187 @@
+"""`gputui doctor`: whether everything is in order, and if not, what."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from gputui.cli.context import ask, open_desk, profile_of
+from gputui.cli.exits import ExitCode
+from gputui.cli.output import emit, json_option
+from gputui.cli.table import printable
+from gputui.model.errors import GputuiError
+
+if TYPE_CHECKING:
+    from gputui.core.desk import Desk
+    from gputui.local.paths import Paths
+    from gputui.providers.base import KeyCheck
+
+_LOW_DISK_BYTES = 200 * 1024 * 1024
+_MARKS = {True: "ok", False: "PROBLEM", None: "–"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `ok` None: worth knowing, neither good nor bad. `hint` is what to do about a problem."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    hint: str | None = None
+
+
+@click.command()
+@click.option("--probe", is_flag=True, help="Also ask each provider with a key whether it accepts it.")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, probe: bool, as_json: bool) -> None:
+    """Check folders, database, agent, stores for keys and providers, and say what is wrong.
+
+    Ends with 1 when something is.
+    """
+    findings = list(_findings(ctx, probe=probe))
+    emit(
+        [
+            {"name": finding.name, "ok": finding.ok, "detail": finding.detail, "hint": finding.hint}
+            for finding in findings
+        ],
+        as_json=as_json,
+        human=lambda: "\n".join(_line(finding) for finding in findings),
+    )
+    if any(finding.ok is False for finding in findings):
+        ctx.exit(ExitCode.FAILED)
+
+
+def _findings(ctx: click.Context, *, probe: bool) -> Iterator[Finding]:
+    """Look at one thing after another; a failure of one never hides the others."""
+    from gputui import __version__
+    from gputui.local.paths import paths_for
+
+    yield Finding("version", None, f"gputui {__version__}, Python {sys.version.split()[0]}")
+    yield _ssh_client()
+    paths = paths_for(profile_of(ctx))
+    yield Finding("profile", None, paths.profile)
+    yield from _folders(paths)
+    try:
+        desk = open_desk(ctx)
+    except GputuiError as error:
+        yield Finding("database", False, error.message, error.hint)
+        return
+    yield _database(desk)
+    yield _agent(desk)
+    yield from _key_stores(desk)
+    yield from _providers(desk, probe=probe)
+
+
+def _ssh_client() -> Finding:
+    found = shutil.which("ssh")
+    missing = "no ssh program; only `machines ssh` needs it"
+    return Finding("ssh client", None, found or missing)
+
+
+def _folders(paths: Paths) -> Iterator[Finding]:
+    exists = paths.config_file.exists()
+    yield Finding("configuration", None, f"{paths.config_file}{'' if exists else ' (none yet; all defaults)'}")
+    try:
+        paths.ensure()
+    except GputuiError as error:
+        yield Finding("folders", False, error.message, error.hint)
+        return
+    for name, folder in (("state folder", paths.state_dir), ("data folder", paths.data_dir)):
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            yield Finding(name, False, f"{folder}: {error.strerror}", "Free some space, or set GPUTUI_HOME elsewhere.")
+            continue
+        free = shutil.disk_usage(folder).free
+        enough = free >= _LOW_DISK_BYTES
+        detail = f"{folder}, {free / 2**30:.1f} GiB free"
+        yield Finding(name, enough, detail, None if enough else "Logs and the database need room.")
+
+
+def _database(desk: Desk) -> Finding:
+    from gputui.store.db import driver_description, journal_mode, on_network_disk
+
+    path = desk.paths.database
+    mode = desk.store.read_one("PRAGMA journal_mode")
+    detail = f"{path}, {driver_description()}, journal mode {mode[0] if mode else 'unknown'}"
+    if on_network_disk(path):
+        hint = "Keep it on one host at a time, or set GPUTUI_HOME to a local disk."
+        return Finding("database", None, f"{detail}; on a network disk", hint)
+    if journal_mode() != "wal":
+        detail += " (this SQLite has the WAL-reset bug, so no write-ahead log is used)"
+    return Finding("database", True, detail)
+
+
+def _agent(desk: Desk) -> Finding:
+    from gputui.core.agent_link import AgentCondition
+
+    state, alive_jobs = desk.agent_state(), desk.burn().alive_jobs
+    watched = f"{alive_jobs} job{'' if alive_jobs == 1 else 's'} alive"
+    match state.condition:
+        case AgentCondition.RUNNING:
+            return Finding("agent", True, f"runs (pid {state.pid}); {watched}")
+        case AgentCondition.HUNG:
+            detail = f"pid {state.pid} holds the lock but does not beat; {watched}"
+            return Finding("agent", False, detail, "Run: gputui agent stop")
+        case AgentCondition.NONE if alive_jobs:
+            return Finding("agent", False, f"none runs; {watched}", "Run: gputui jobs list, which starts one.")
+    return Finding("agent", None, "none runs, and none is needed")
+
+
+def _key_stores(desk: Desk) -> Iterator[Finding]:
+    for backend in desk.secrets.available_backends():
+        usable = "can keep keys" if backend.usable else "cannot keep keys"
+        yield Finding(f"key store {backend.name.value}", None, f"{usable}: {backend.reason}")
+
+
+def _providers(desk: Desk, *, probe: bool) -> Iterator[Finding]:
+    from gputui.providers.registry import PROVIDERS
+
+    accounts = {name: desk.accounts.account(name) for name in PROVIDERS}
+    asked = [name for name, account in accounts.items() if account.usable] if probe else []
+    answers = ask(desk, _check_keys(desk, asked)) if asked else {}
+    for name, account in accounts.items():
+        label = f"provider {name}"
+        answer = answers.get(name)
+        source = f"key from {account.key_source}" if account.key_source else "needs no key"
+        if account.problem is not None:
+            yield Finding(label, None, account.problem)
+        elif answer is None:
+            yield Finding(label, None, source)
+        elif isinstance(answer, GputuiError):
+            yield Finding(label, False, f"{source}; {answer.message}", answer.hint)
+        else:
+            identity = f" as {answer.identity}" if answer.identity else ""
+            yield Finding(label, True, f"{source}; answers{identity}")
+
+
+async def _check_keys(desk: Desk, names: list[str]) -> dict[str, KeyCheck | GputuiError]:
+    import asyncio
+
+    async def check(name: str) -> KeyCheck | GputuiError:
+        try:
+            async with asyncio.timeout(20):
+                return await desk.client(name).check_key()
+        except TimeoutError:
+            return GputuiError("It did not answer within 20 s.")
+        except GputuiError as error:
+            return error
+
+    answers = await asyncio.gather(*(check(name) for name in names))
+    return dict(zip(names, answers, strict=True))
+
+
+def _line(finding: Finding) -> str:
+    hint = f" {finding.hint}" if finding.hint else ""
+    return f"{_MARKS[finding.ok]:<8} {finding.name:<20} {printable(finding.detail)}{hint}"

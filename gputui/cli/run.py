@@ -1,0 +1,146 @@
+"""`gputui run`: submit a job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gputui.cli.context import ask, open_desk, tell_failures
+from gputui.cli.exits import ExitCode, exit_code_of_job
+from gputui.cli.output import emit, json_option, require_yes, say, yes_option
+from gputui.cli.spec_options import spec_options
+from gputui.model.errors import AgentError, UsageError
+
+if TYPE_CHECKING:
+    from gputui.core.desk import Desk
+    from gputui.core.routing import Plan
+    from gputui.model.types import BillingRule, Job
+
+
+@click.command()
+@spec_options
+@click.option("--image", metavar="NAME", help="Container image; left out, the command runs on the machine itself.")
+@click.option("--command", metavar="TEXT", help="What to run, in a shell.")
+@click.option("--machine", is_flag=True, help="No command: rent a machine to log in to, until it is stopped.")
+@click.option("--name", metavar="TEXT", help="A name for the job.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable for the job; may be repeated."
+)
+@click.option("--os-image", metavar="NAME", help="Disk image to boot, where machines are virtual ones.")
+@click.option("--max-duration", metavar="TIME", help='Stop it after so long, like 4h; "none" lifts a configured limit.')
+@click.option("--follow", "-f", is_flag=True, help="Stream the log and end with the job's exit code.")
+@click.option("--dry-run", is_flag=True, help="Show what would be rented and end.")
+@yes_option
+@json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    variables: tuple[str, ...],
+    follow: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **wanted: Any,
+) -> None:
+    """Run a command on the best machine for it, then delete the machine.
+
+    Shows what it will cost and asks. The job goes on whatever happens to this terminal; --follow only watches.
+    Prints the job's id.
+    """
+    from gputui.core.request import fresh_plan, make_spec, parse_variables
+    from gputui.core.shapes import job_shape, plan_shape
+
+    if follow and as_json:
+        raise UsageError("--follow streams the log to stdout, where --json would print.", hint="Choose one of the two.")
+    desk = open_desk(ctx)
+    spec = make_spec(
+        **wanted, env=parse_variables(variables), default_max_duration_s=desk.config.jobs.default_max_duration_s
+    )
+    plan, outcomes = ask(desk, fresh_plan(desk, spec))
+    tell_failures(desk, outcomes)
+    plan.require_quote()
+    say(_summary(plan))
+    if dry_run:
+        emit(plan_shape(plan), as_json=as_json, human=lambda: "Nothing was rented.")
+        return
+    require_yes("Rent it?", yes=yes)
+    job = _submit(desk, plan)
+    if not follow:
+        emit(job_shape(desk.job(job.id)), as_json=as_json, human=lambda: job.id)
+        say(f"Watch: gputui jobs logs -f {job.name}    Stop: gputui jobs stop {job.name}")
+        return
+    say(f"· job {job.name} ({job.id}); Ctrl-C stops watching, not the job")
+    ctx.exit(_watch(desk, job))
+
+
+def _submit(desk: Desk, plan: Plan) -> Job:
+    try:
+        return desk.submit(plan.spec)
+    except AgentError as error:
+        raise AgentError(
+            f"{error.message} The job is kept, queued, and starts once an agent does.",
+            hint=error.hint or "See: gputui agent status",
+        ) from error
+
+
+def _watch(desk: Desk, job: Job) -> int:
+    from gputui.cli.follow import follow_job, tell_end
+
+    try:
+        report = follow_job(desk, job.id)
+    except KeyboardInterrupt:
+        say(f"\nThe job goes on. Watch: gputui jobs logs -f {job.name}    Stop: gputui jobs stop {job.name}")
+        return ExitCode.INTERRUPTED
+    tell_end(report)
+    return exit_code_of_job(report.job)
+
+
+def _summary(plan: Plan) -> str:
+    """Return what would be rented, what it can cost at most, and what keeps billing."""
+    from gputui.core.catalog import provider_facts
+    from gputui.core.routing import format_rate, quote
+    from gputui.model.units import format_duration, format_usd
+
+    spec, best = plan.spec, plan.quotes[0]
+    facts = provider_facts()[best.offer.provider]
+    place = " ".join(part for part in (facts.title, best.offer.region, best.offer.tier.value) if part)
+    what = spec.command or "a machine to log in to"
+    lines = [
+        f"{best.offer.gpu_count} × {best.offer.gpu} at {place}, {format_rate(best.offer.price_micro_usd_per_hour)}",
+        f"  runs      {what}{f'  in {spec.image}' if spec.image else ''}",
+    ]
+    if spec.max_duration_s is not None:
+        most = quote(best.offer, replace(spec, expected_s=spec.max_duration_s), facts).total_micro_usd
+        lines.append(
+            f"  at most   {format_usd(most)} $, for {format_duration(spec.max_duration_s)}; then it is stopped"
+        )
+    else:
+        lines.append("  at most   no limit: it bills until it ends or is stopped (--max-duration sets one)")
+    lines.append(f"  billing   {_billing(facts.billing)}; the machine is deleted when the job is over")
+    if len(plan.quotes) > 1:
+        lines.append(f"  if taken  {_others(plan)}")
+    return "\n".join(lines)
+
+
+def _billing(rule: BillingRule) -> str:
+    from gputui.model.units import format_duration
+
+    unit = "by the second" if rule.granularity_s == 1 else f"per started {format_duration(rule.granularity_s)}"
+    minimum = f", at least {format_duration(rule.minimum_s)}" if rule.minimum_s else ""
+    return f"{unit}{minimum}, {_STARTS[rule.starts]} {_STOPS[rule.stops]}"
+
+
+_STARTS = {"running": "from when it runs", "ordered-or-running": "from the order or from when it runs"}
+_STOPS = {"terminate": "until it is deleted"}
+
+
+def _others(plan: Plan) -> str:
+    from gputui.core.routing import format_rate
+
+    others = plan.quotes[1:]
+    dearest = max(quote.offer.price_micro_usd_per_hour for quote in others)
+    count = f"{len(others)} other offer{'s' if len(others) > 1 else ''} may be tried, up to {format_rate(dearest)}"
+    return count if plan.spec.max_price_micro_usd_per_hour is not None else f"{count} (--budget-max sets a cap)"

@@ -1,0 +1,150 @@
+"""What `GPU` and `AsyncGPU` both stand on: a profile's desk on a thread of its own, and the questions asked there.
+
+The desk belongs to one thread; with its own, a `GPU` may be used from any thread, and from a notebook whose event loop
+already runs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gputui.core import request
+from gputui.model.errors import AgentError, UsageError
+from gputui.sdk_types import MachineInfo, OfferInfo, Price, Route, machine_of, offer_of, prices_of, route_of
+
+if TYPE_CHECKING:
+    from gputui.core.desk import Desk
+    from gputui.core.reports import JobReport
+
+GLANCE_S = 0.1
+GUARD_EVERY_S = 2.0
+
+_T = TypeVar("_T")
+
+
+class DeskThread:
+    """A desk that is opened by the first question and closed by `close`; questions are answered one after another."""
+
+    def __init__(self, profile: str | None) -> None:
+        self._profile = profile
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gputui")
+        self._desk: Desk | None = None
+        self._closed = False
+
+    def ask(self, question: Callable[[Desk], _T]) -> Future[_T]:
+        """Answer a question on the desk's thread. Raises UsageError after `close`."""
+        if self._closed:
+            raise UsageError("This GPU object is closed.", hint="Make a new one.")
+        return self._executor.submit(lambda: question(self._open()))
+
+    def close(self) -> None:
+        """Close the desk; jobs go on. Closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._executor.submit(self._close_desk).result()
+            self._executor.shutdown()
+
+    def _open(self) -> Desk:
+        if self._desk is None:
+            from gputui.core.desk import Desk
+
+            self._desk = Desk.open(self._profile)
+        return self._desk
+
+    def _close_desk(self) -> None:
+        if self._desk is not None:
+            self._desk.close()
+
+
+def submit(desk: Desk, wanted: dict[str, Any]) -> JobReport:
+    """Submit a job, provided that an offer fits now. Raises UsageError, AuthError, NoMatch, AgentError."""
+    plan = _plan(desk, wanted)
+    plan.require_quote()
+    return desk.job(desk.submit(plan.spec).id)
+
+
+def route(desk: Desk, wanted: dict[str, Any]) -> Route:
+    """Return what a job would run on and why every other offer lost."""
+    return route_of(_plan(desk, {"machine": True, **wanted}))  # a command changes nothing about where it runs
+
+
+def prices(desk: Desk, gpu: str | None, refresh: bool) -> list[Price]:
+    """Return prices, after asking the providers whose prices are old (`refresh`: all of them)."""
+    _refresh(desk, gpu, force=refresh)
+    return prices_of(desk.prices(gpu))
+
+
+def offers(desk: Desk, gpu: str | None, refresh: bool) -> list[OfferInfo]:
+    """Return everything on offer, cheapest machine first."""
+    _refresh(desk, gpu, force=refresh)
+    return [offer_of(quote) for quote in request.quotes_for_an_hour(desk.offers(gpu=gpu))]
+
+
+def machines(desk: Desk) -> list[MachineInfo]:
+    """Return what is alive at every provider; one that does not answer is told as a warning."""
+    rows, problems = _run(desk, desk.machines())
+    for name, error in problems.items():
+        warnings.warn(f"{name} could not be asked for its machines: {error}", RuntimeWarning, stacklevel=2)
+    return [machine_of(row) for row in rows]
+
+
+def jobs(desk: Desk, limit: int) -> list[JobReport]:
+    """Return jobs, newest first."""
+    guard(desk)
+    return desk.jobs(limit=limit)
+
+
+def job(desk: Desk, reference: str) -> JobReport:
+    """Return one job. Raises NotFoundError, UsageError when several fit."""
+    return desk.job(reference)
+
+
+def stop(desk: Desk, job_id: str) -> JobReport:
+    """Wish that a job be stopped."""
+    desk.request_stop(job_id)
+    return desk.job(job_id)
+
+
+def log_path(desk: Desk, job_id: str) -> Path:
+    return desk.log_path(job_id)
+
+
+def guard(desk: Desk) -> None:
+    """See to it that whatever is alive has an agent; a failure is told as a warning."""
+    try:
+        desk.guard()
+    except AgentError as error:
+        warnings.warn(f"jobs are alive and nobody watches them: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _plan(desk: Desk, wanted: dict[str, Any]) -> Any:
+    spec = request.make_spec(**wanted, default_max_duration_s=desk.config.jobs.default_max_duration_s)
+    plan, _ = _run(desk, request.fresh_plan(desk, spec))
+    return plan
+
+
+def _refresh(desk: Desk, gpu: str | None, *, force: bool) -> None:
+    due = request.due_for_refresh(desk, force=force)
+    outcomes = _run(desk, desk.refresh(due)) if due else []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            warnings.warn(f"{outcome.provider} could not be asked: {outcome.error}", RuntimeWarning, stacklevel=2)
+    if gpu is not None:
+        request.require_known_gpu(desk, gpu)
+
+
+def _run(desk: Desk, question: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine that talks to providers on this thread, and close the connections it made."""
+    import asyncio
+
+    async def run_and_close() -> _T:
+        try:
+            return await question
+        finally:
+            await desk.aclose()
+
+    return asyncio.run(run_and_close())
