@@ -7,12 +7,15 @@ happens, the machine is terminated afterwards by whoever drives the job.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
 from gputui.core.journal import Entry
+from gputui.core.runner.base import Runner, ShellRunner
+from gputui.core.runner.protocol import JobFile, job_files
 from gputui.core.watch import MachineWatch
-from gputui.core.workload import Ending, Workload, close_quietly, is_given_up
-from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError
+from gputui.core.workload import Ending, Workload, is_given_up
+from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError, UsageError
 from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, JobKind, Machine, Placement
 from gputui.model.units import format_usd
@@ -49,43 +52,55 @@ class Tenancy:
                 return too_dear
         else:
             await self._watch.look()  # taking over from an earlier agent: where is it now?
+        return await self._live()
+
+    async def _live(self) -> Ending:
+        """Reach the machine and run the job on it."""
+        files: Sequence[JobFile] = ()
+        try:
+            if self.job.spec.kind is JobKind.BATCH:
+                files = job_files(self.job.spec, self.placement, lease_s=self._crew.config.agent.lease_s)
+        except UsageError as error:
+            return Ending("rejected", str(error), JobStatus.FAILED)
         for _ in range(BEGIN_ATTEMPTS):
             shell = await self._reach()
             if isinstance(shell, Ending):
                 return shell
+            runner = self._runner(shell, files)
             if self.job.spec.kind is JobKind.MACHINE:
-                await shell.close()
+                await runner.close()
                 self._start_running("the machine is ready to log in to")
                 return await self._stay()
-            workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, self._connect)
             if self.placement.state is not PlacementState.READY:
-                return await self._follow(workload, shell)
+                return await self._follow(runner, files)
             try:
-                failure = await workload.begin(shell)
+                await runner.begin()
             except (ShellError, TimeoutError) as error:
-                await close_quietly(shell)
-                self._crew.journal.note(
-                    self.job.id,
-                    f"the workload could not be started: {error or 'no answer in time'}",
-                    placement_id=self.placement.id,
-                )
+                await runner.close()
+                if isinstance(error, HostKeyChanged):
+                    return Ending("host_key_changed", str(error))
+                sentence = f"the workload could not be started: {error or 'no answer in time'}"
+                self._crew.journal.note(self.job.id, sentence, placement_id=self.placement.id)
                 continue
             except BaseException:
-                await close_quietly(shell)
+                await runner.close()
                 raise
-            if failure is not None:
-                await close_quietly(shell)
-                return failure
             self._start_running("the workload was started")
-            workload.placement, workload.job = self.placement, self.job
-            return await self._follow(workload, shell)
+            return await self._follow(runner, files)
         return Ending("machine_failed", f"the workload could not be started in {BEGIN_ATTEMPTS} attempts")
 
-    async def _follow(self, workload: Workload, shell: Shell) -> Ending:
+    async def _follow(self, runner: Runner, files: Sequence[JobFile]) -> Ending:
+        async def reconnect() -> Runner:
+            return self._runner(await self._connect(), files)
+
+        workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, reconnect)
         try:
-            return await workload.follow(shell)
+            return await workload.follow(runner)
         finally:
             self.placement, self.job = workload.placement, workload.job
+
+    def _runner(self, shell: Shell, files: Sequence[JobFile]) -> Runner:
+        return ShellRunner(shell, self.placement.id, files, lease_s=self._crew.config.agent.lease_s)
 
     async def _machine_up(self) -> Machine | Ending:
         """Poll until the machine runs and has an address."""

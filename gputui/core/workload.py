@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gputui.core.crew import Crew
+from gputui.core.runner.base import Runner
 from gputui.core.runner.logfile import JobLog
-from gputui.core.runner.protocol import GRACE_S, ExitOutcome, PollReply, RunState, exit_outcome, job_files
-from gputui.core.runner.vm import POLL_LIMIT_BYTES, VmRunner
+from gputui.core.runner.protocol import GRACE_S, ExitOutcome, PollReply, RunState, exit_outcome
+from gputui.core.runner.vm import POLL_LIMIT_BYTES
 from gputui.core.watch import MachineWatch
-from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError, UsageError
+from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError
 from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, Machine, Placement
-from gputui.providers.base import Shell
 
 WATCH_EVERY_S = 10.0
 RECONNECT_SLOWEST_S = 15.0
@@ -48,7 +48,7 @@ class Workload:
         placement: Placement,
         stop: asyncio.Event,
         watch: MachineWatch,
-        connect: Callable[[], Awaitable[Shell]],
+        connect: Callable[[], Awaitable[Runner]],
     ) -> None:
         self._crew = crew
         self.job = job
@@ -60,37 +60,10 @@ class Workload:
         self._stop_sent_at: float | None = None
         self._trouble = ""
 
-    async def begin(self, shell: Shell) -> Ending | None:
-        """Put the job in place and start it; None when it runs. What is already there is not touched again.
-
-        Raises ShellError or TimeoutError when the machine cannot be reached; trying again is safe.
-        """
-        runner = VmRunner(shell, self.placement.id)
-        lease_s = self._crew.config.agent.lease_s
-        try:
-            files = job_files(self.job.spec, self.placement, lease_s=lease_s)
-        except UsageError as error:
-            return Ending("rejected", str(error), JobStatus.FAILED)
-        try:
-            if not await self._is_there(runner):
-                await runner.install(files)
-            await runner.start()
-        except HostKeyChanged as error:
-            return Ending("host_key_changed", str(error))
-        return None
-
-    async def _is_there(self, runner: VmRunner) -> bool:
-        """True when an earlier agent already started this workload (a crash between the start and our note of it)."""
-        try:
-            reply = await runner.poll(0, limit=0, lease_s=self._crew.config.agent.lease_s)
-        except ShellError:
-            return False
-        return reply.state is not RunState.NONE
-
-    async def follow(self, shell: Shell) -> Ending:
-        """Copy the log until the workload has ended and every byte is here. Closes the shell."""
+    async def follow(self, runner: Runner) -> Ending:
+        """Copy the log until the workload has ended and every byte is here. Closes the runner."""
         loop = asyncio.get_running_loop()
-        current: Shell | None = shell
+        current: Runner | None = runner
         last_watch = last_contact = loop.time()
         pause_s = 0.0
         self._log.begin(self.placement.id, now_ms=self._crew.clock.now_ms())
@@ -98,11 +71,12 @@ class Workload:
             while True:
                 try:
                     current = current or await self._connect()
-                    reply = await self._poll(VmRunner(current, self.placement.id))
+                    reply = await self._poll(current)
                 except HostKeyChanged as error:
                     return Ending("host_key_changed", str(error), self._outcome(JobStatus.FAILED))
                 except (ShellError, ProviderError, SecretsError, TimeoutError) as error:
-                    await close_quietly(current)
+                    if current is not None:
+                        await current.close()
                     current = None
                     if ending := await self._cut_off(error, loop.time() - last_contact):
                         return ending
@@ -118,18 +92,19 @@ class Workload:
                 if ending := self._overdue(loop.time()):
                     return ending
                 if self._stop.is_set() and self._stop_sent_at is None:
-                    await self._send_stop(VmRunner(current, self.placement.id), loop.time())
+                    await self._send_stop(current, loop.time())
                 if loop.time() - last_watch >= WATCH_EVERY_S:
                     last_watch = loop.time()
                     await self._watch.look()
                 if len(reply.payload) < POLL_LIMIT_BYTES:
                     await self._pause()
         finally:
-            await close_quietly(current)
+            if current is not None:
+                await current.close()
 
-    async def _poll(self, runner: VmRunner) -> PollReply:
+    async def _poll(self, runner: Runner) -> PollReply:
         offset = self._log.remote_offset(self.placement.id)
-        reply = await runner.poll(offset, lease_s=self._crew.config.agent.lease_s)
+        reply = await runner.poll(offset)
         if reply.nonce != self.placement.nonce:
             raise ShellError("Another job's folder answered; this is not the machine we started.")
         if reply.payload:
@@ -193,7 +168,7 @@ class Workload:
             )
         return self._overdue(asyncio.get_running_loop().time())
 
-    async def _send_stop(self, runner: VmRunner, now_s: float) -> None:
+    async def _send_stop(self, runner: Runner, now_s: float) -> None:
         with contextlib.suppress(ShellError, TimeoutError):
             await runner.stop()
             self._stop_sent_at = now_s
@@ -216,9 +191,9 @@ class Workload:
         return self.job.outcome or otherwise
 
     async def _pause(self) -> None:
-        """Wait for the next poll; a stop wakes at once, unless it was already sent."""
+        """Wait for the next poll; a stop wakes at once."""
         pause_s = self._crew.config.agent.poll_s
-        if self._stop_sent_at is not None:
+        if self._stop.is_set():
             await asyncio.sleep(min(pause_s, 0.5))
             return
         with contextlib.suppress(TimeoutError):
@@ -233,10 +208,3 @@ def is_given_up(machine: Machine | None, silent_s: float) -> bool:
     """True when a machine was silent for longer than is worth its money; less patience with one that is switched off."""
     is_off = machine is not None and machine.state is MachineState.STOPPED
     return silent_s > (SWITCHED_OFF_S if is_off else UNREACHABLE_S)
-
-
-async def close_quietly(shell: Shell | None) -> None:
-    """Close a shell that may already be broken."""
-    if shell is not None:
-        with contextlib.suppress(ShellError, TimeoutError):
-            await shell.close()

@@ -112,6 +112,7 @@ class AgentWorld:
                 job = self.desk.job(job_id).job
                 if job.phase.startswith(phase) or job.status.value == phase:
                     return
+                assert not job.status.is_final, job
                 await asyncio.sleep(0.05)
 
     def log_lines(self, job_id: str) -> list[str]:

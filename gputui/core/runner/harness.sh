@@ -210,6 +210,7 @@ must_stop() {
     else
         return 1
     fi
+    return 0 # even where the disk is too full to keep the reason
 }
 
 # give_up: before the workload runs, true when the job is to stop; that is then its end.
@@ -350,9 +351,9 @@ find_docker() {
     put_due docker_by "$(spec docker_wait_s)"
     while :; do
         docker=docker
-        dock 20 version >/dev/null 2>docker.err && break
+        dock 20 version >docker.version 2>docker.err && break
         docker='sudo -n docker'
-        dock 20 version >/dev/null 2>&1 && break
+        dock 20 version >docker.version 2>/dev/null && break
         give_up && return 1
         if is_due docker_by; then
             say "Docker cannot be used on this machine: $(head -c 500 docker.err)"
@@ -431,7 +432,12 @@ IN_CONTAINER='exec 2>&1; if command -v bash >/dev/null; then exec bash -c "$1"; 
 
 create_container() {
     put submitted "$(now)"
-    set -- --name "$name" --label "gputui=$name" --log-driver json-file --log-opt max-size=-1 --ipc=host --env-file "$dir/env"
+    # a rotated log would break counting: the size overrides a limit in the daemon's own settings (it takes no "unlimited")
+    set -- --name "$name" --label "gputui=$name" --log-driver json-file --log-opt max-size=1000t
+    # shared memory for data loaders, which Docker's default of 64 MiB breaks
+    set -- "$@" --ipc=host --env-file "$dir/env"
+    # a first process of a container that handles no TERM ignores it; Docker's own init, where it has one, passes it on
+    case $(cat docker.version) in *docker-init*) set -- "$@" --init ;; esac
     if [ -n "$nvidia_smi" ]; then
         set -- "$@" --gpus all
     else
