@@ -189,7 +189,8 @@ class CreateRequest:
     """Everything a provider's client needs to order one machine. `ssh_public_key` is our own key for this profile.
 
     `image` is the container image for providers where the image is the machine; `os_image` the disk image elsewhere
-    (None: the client picks a Docker-ready default). `resend` is True when this idempotency key may have been sent before:
+    (None: the client picks a Docker-ready default). `argv` replaces
+    the image's own command where the image is the machine. `resend` is True when this idempotency key may have been sent before:
     an earlier send may then have made the machine, whatever this one is answered.
     """
 
@@ -200,6 +201,7 @@ class CreateRequest:
     image: str | None = None
     os_image: str | None = None
     command: str | None = None
+    argv: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     disk_gib: int | None = None
     nonce: str = ""

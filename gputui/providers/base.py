@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from gputui.model.logs import LogPage
 from gputui.model.shell import Shell as Shell
 from gputui.model.shell import ShellResult as ShellResult
 from gputui.model.types import Balance, Charge, CreateRequest, Machine, Offer, OsImage, Region, SshKey, Volume
@@ -119,6 +120,18 @@ class HasCharges(Protocol):
 
 
 @runtime_checkable
+class StreamsLogs(Protocol):
+    """The provider hands out what a machine's container prints."""
+
+    async def read_log(self, machine_id: str, *, after: str | None, wait_s: float) -> LogPage:
+        """Return the lines after a cursor (None: from the first), in order, each exactly once across calls.
+
+        Waits up to `wait_s` seconds for a first new line, then returns what is there; an empty page gives `after` back.
+        """
+        ...
+
+
+@runtime_checkable
 class OpensShell(Protocol):
     """The provider's machines are reached in-process, without SSH (the mock and the simulated world)."""
 
@@ -134,6 +147,7 @@ CAPABILITIES: Mapping[str, type] = {
     "attach volumes": AttachesVolumes,
     "stop and start": StopsMachines,
     "charges": HasCharges,
+    "logs": StreamsLogs,
 }
 
 

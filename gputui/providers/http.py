@@ -196,9 +196,15 @@ class HttpClient:
         operation: str,
         json_body: Any = None,
         headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
     ) -> Reply:
-        """Write, exactly once. An error's `may_exist` says whether it may have taken effect."""
-        return await self._once(method, path, operation=operation, json_body=json_body, headers=headers)
+        """Write, exactly once. An error's `may_exist` says whether it may have taken effect.
+
+        `deadline_s` is for what is known to be answered late: so long an answer may take (None: WRITE_DEADLINE_S).
+        """
+        return await self._once(
+            method, path, operation=operation, json_body=json_body, headers=headers, deadline_s=deadline_s
+        )
 
     async def _once(
         self,
@@ -209,8 +215,12 @@ class HttpClient:
         params: Mapping[str, Any] | None = None,
         json_body: Any = None,
         headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
     ) -> Reply:
         is_read = method == "GET"
+        timeout = READ_TIMEOUT if is_read else WRITE_TIMEOUT
+        if deadline_s is not None:
+            timeout = httpx.Timeout(deadline_s, connect=timeout.connect, pool=timeout.pool)
         if self._pacer is not None:
             await self._pacer.wait_turn(operation, deadline_s=READ_TURN_S if is_read else WRITE_TURN_S)
         request = self._client.build_request(
@@ -219,10 +229,10 @@ class HttpClient:
             params={name: value for name, value in (params or {}).items() if value is not None},
             json=json_body,
             headers=dict(headers or {}),
-            timeout=READ_TIMEOUT if is_read else WRITE_TIMEOUT,
+            timeout=timeout,
         )
         try:
-            async with asyncio.timeout(READ_DEADLINE_S if is_read else WRITE_DEADLINE_S):
+            async with asyncio.timeout(deadline_s or (READ_DEADLINE_S if is_read else WRITE_DEADLINE_S)):
                 response = await self._client.send(request, stream=True)
                 try:
                     body = await self._body_of(response, operation)

@@ -61,6 +61,7 @@ class Pacer:
                     provider=self._provider,
                     operation=operation,
                 )
+            wait_s = max(wait_s, 0.001)  # the clock counts milliseconds: a shorter wait would find it unchanged
             await asyncio.sleep(wait_s)
             waited_s += wait_s
 

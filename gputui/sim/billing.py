@@ -1,8 +1,8 @@
 """What a simulated machine truly costs: exact dollars from its own timeline, written apart from anything that meters.
 
-The bill of a machine covers its chargeable time: from its billing start to its billing stop, whole seconds rounded up
-once over the sum, at least the minimum. The account's balance falls by ticks, anchored at the machine's billing start;
-what is left is settled when billing stops. Volumes are free of charge here.
+The bill of a machine covers its chargeable time: from its billing start to its billing stop, rounded up once over the sum
+to its granularity (whole seconds unless the order says otherwise), at least the minimum. The account's balance falls by
+ticks, anchored at the machine's billing start; what is left is settled when billing stops. Volumes are free of charge here.
 
 Rules as in the Huddle docs, gpu-billing (2026-05): 10 minutes at least, then per second, drawn every 10 minutes, the
 rest at deletion, elapsed seconds x price per hour / 3600.
@@ -24,15 +24,20 @@ _NANO = Decimal("0.000000001")
 
 @dataclass(frozen=True, slots=True)
 class BillingTerms:
-    """How one machine is billed, fixed when it is ordered.
+    """How one machine is billed, fixed when it is ordered. Time is rounded up to a multiple of `granularity_s`.
 
     `start` is "running" (when it first runs) or "ordered". A machine that never runs costs nothing under "running".
+    A released machine costs `released_usd_per_hour`, whatever its price. Where `idle_usd_per_hour` is set, the price is owed
+    only while the machine runs and this while it is set up, has failed or is released (its disk, say), failed or not.
     """
 
     start: str = "running"
     minimum_s: int = 600
     tick_s: int = 600
+    granularity_s: int = 1
     charges_offline: bool = True
+    released_usd_per_hour: Decimal = Decimal(0)
+    idle_usd_per_hour: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def billing_start_ms(timeline: Sequence[tuple[int, Life]], terms: BillingTerms, 
     first_run_ms = next((at for at, life in passed if life is Life.RUNNING), None)
     if terms.start == "running" or first_run_ms is not None:
         return first_run_ms if terms.start == "running" else passed[0][0]
-    failed = any(life in (Life.NO_CAPACITY, Life.ERROR) for _, life in passed)
+    failed = terms.idle_usd_per_hour is None and any(life in (Life.NO_CAPACITY, Life.ERROR) for _, life in passed)
     return passed[0][0] if passed and not failed else None
 
 
@@ -71,7 +76,8 @@ def bill_usd(
     spans = list(_spans(timeline, prices, terms, start_ms, until_ms))
     total_ms = sum(span.end_ms - span.start_ms for span in spans)
     cost = sum((Fraction(span.usd_per_hour) * (span.end_ms - span.start_ms) for span in spans), Fraction(0))
-    billed_ms = max(terms.minimum_s, -(-total_ms // 1000)) * 1000
+    step_ms = terms.granularity_s * 1000
+    billed_ms = max(terms.minimum_s * 1000, -(-total_ms // step_ms) * step_ms)
     last_price = spans[-1].usd_per_hour if spans else _price_at(prices, start_ms)
     cost += Fraction(last_price) * (billed_ms - total_ms)
     return _decimal(cost / _HOUR_MS)
@@ -110,14 +116,21 @@ def _spans(
     edges.update(at for at, _ in prices)
     ordered = sorted(at for at in edges if start_ms <= at <= until_ms)
     for begin, end in pairwise(ordered):
-        if _is_charged(_life_at(timeline, begin), terms):
-            yield Span(begin, end, _price_at(prices, begin))
+        life = _life_at(timeline, begin)
+        if _is_charged(life, terms):
+            yield Span(begin, end, _rate(life, terms, _price_at(prices, begin)))
 
 
 def _is_charged(life: Life, terms: BillingTerms) -> bool:
     if life is Life.OFFLINE:
         return terms.charges_offline
     return life not in (Life.DELETED, Life.NO_CAPACITY)
+
+
+def _rate(life: Life, terms: BillingTerms, price: Decimal) -> Decimal:
+    if terms.idle_usd_per_hour is not None and life not in (Life.RUNNING, Life.OFFLINE):
+        return terms.idle_usd_per_hour
+    return terms.released_usd_per_hour if life is Life.RELEASED else price
 
 
 def _life_at(timeline: Sequence[tuple[int, Life]], at_ms: int) -> Life:

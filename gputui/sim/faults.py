@@ -131,7 +131,7 @@ COMMON_KNOBS: tuple[Knob, ...] = (
     chance("ssh_never", "a machine's sshd never answers"),
     chance("dies", "a machine dies dies_after_s after it began to run"),
     number("dies_after_s", 600.0, "when a machine that dies does so, counted from when it runs"),
-    choice("dies_as", ("offline", "error", "vanish"), "what a dead machine looks like"),
+    choice("dies_as", ("offline", "error", "vanish", "released"), "what a dead machine looks like"),
     number("power_s", 1.0, "how long a stop or a start takes"),
     number("delete_s", 0.5, "how long a deletion takes"),
     chance("stuck_terminate", "a deletion is accepted but nothing happens"),

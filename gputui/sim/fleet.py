@@ -68,8 +68,10 @@ class SshFleet:
     async def _start(self, machine: SimMachine) -> SimSshd:
         from gputui.sim.sshd import start_sim_sshd
 
-        keys = list(machine.authorized_keys)
-        return await start_sim_sshd(self._root / machine.id, lambda: keys, host=machine.ip, port=machine.ssh_port or 0)
+        home = self._root / machine.id
+        return await start_sim_sshd(
+            home, lambda: list(machine.authorized_keys), host=machine.ip, port=machine.ssh_port or 0
+        )
 
     def _wipe(self, machine: SimMachine) -> None:
         home = self._root / machine.id

@@ -46,6 +46,10 @@ class ApiError(Exception):
         self.text = text
 
 
+class Keyed(dict[str, Any]):
+    """A JSON object whose names are data (ids, say), not fields: no fault adds a field to it, only to what it holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an endpoint answers. `payload` is JSON, or raw bytes to be sent as they are; None is an empty body."""
@@ -221,6 +225,8 @@ def _encoded(payload: Any) -> bytes:
 def _with_strange_fields(payload: Any) -> Any:
     if isinstance(payload, list):
         return [_with_strange_fields(item) for item in payload]
+    if isinstance(payload, Keyed):
+        return Keyed({name: _with_strange_fields(value) for name, value in payload.items()})
     if isinstance(payload, dict):
         return {**{name: _with_strange_fields(value) for name, value in payload.items()}, "x_internal": _STRANGE}
     return payload

@@ -18,7 +18,8 @@ class SimMachine:
 
     `timeline` holds (from when, state) in order of time and reaches into the future: what is planned happens unless an
     action cuts it. `prices` holds (from when, dollars per hour) alike. `details` is the provider's own, for its answers.
-    `ssh_delay_ms` is how long after each start its sshd answers, None when never.
+    `ssh_delay_ms` is how long after each start its sshd answers, None when never. `units` is how much of its type's capacity
+    it takes. `extras` holds (when, dollars) of what it costs once, beside its price (for traffic, say).
     """
 
     id: str
@@ -38,6 +39,8 @@ class SimMachine:
     details: dict[str, Any] = field(default_factory=dict)
     vanishes_ms: int | None = None
     billing_stop_ms: int | None = None
+    units: int = 1
+    extras: list[tuple[int, Decimal]] = field(default_factory=list)
 
     def life(self, now_ms: int) -> Life:
         """Return its state at a moment (ORDERED before it was ordered)."""
@@ -58,6 +61,10 @@ class SimMachine:
     def is_alive(self, now_ms: int) -> bool:
         """Say whether it exists at the provider, in whatever state."""
         return self.ended_ms(now_ms) is None
+
+    def holds_capacity(self, now_ms: int) -> bool:
+        """Say whether its hardware is kept from others."""
+        return self.is_alive(now_ms) and self.life(now_ms) is not Life.RELEASED
 
     def is_vanished(self, now_ms: int) -> bool:
         """Say whether it disappeared without a trace."""
@@ -84,13 +91,16 @@ class SimMachine:
 
     def bill_usd(self, now_ms: int) -> Decimal:
         """Return the dollars it truly costs up to a moment: what would be owed were it deleted then."""
-        return billing.bill_usd(self.timeline, self.prices, self.terms, until_ms=self._billed_until_ms(now_ms))
+        until_ms = self._billed_until_ms(now_ms)
+        bill = billing.bill_usd(self.timeline, self.prices, self.terms, until_ms=until_ms)
+        return bill + self._extras_usd(until_ms)
 
     def settled_usd(self, now_ms: int) -> Decimal:
         """Return the dollars already drawn from its account."""
-        return billing.settled_usd(
+        settled = billing.settled_usd(
             self.timeline, self.prices, self.terms, now_ms=now_ms, stopped_ms=self.billing_stopped_ms(now_ms)
         )
+        return settled + self._extras_usd(self._billed_until_ms(now_ms))
 
     def next_tick_ms(self, after_ms: int, until_ms: int) -> int | None:
         """Return the first billing tick in (after_ms, until_ms], None when there is none."""
@@ -108,6 +118,9 @@ class SimMachine:
         self.timeline = [(at, life) for at, life in self.timeline if at <= now_ms] + list(steps)
         if self.vanishes_ms is not None and self.vanishes_ms > now_ms:
             self.vanishes_ms = None
+
+    def _extras_usd(self, until_ms: int) -> Decimal:
+        return sum((usd for at, usd in self.extras if at <= until_ms), Decimal(0))
 
     def _billed_until_ms(self, now_ms: int) -> int:
         stopped_ms = self.billing_stopped_ms(now_ms)

@@ -25,13 +25,17 @@ _REFUSED = ShellResult(126, b"", b"simulated machine: only the harness can be ru
 
 @dataclass(frozen=True, slots=True)
 class SimJob:
-    """What one job folder of a simulated machine remembers. Of the environment only the MOCK_ knobs are kept."""
+    """What one job folder of a simulated machine remembers. Of the environment only the MOCK_ knobs are kept.
+
+    `stillborn`: it was stopped before it was started.
+    """
 
     spec: dict[str, str] = field(default_factory=dict)
     command: str = ""
     knobs: dict[str, str] = field(default_factory=dict)
     installed: bool = False
     accepted_ms: Ms | None = None
+    stillborn: bool = False
     cancelled_ms: Ms | None = None
     lease_until_ms: Ms | None = None
 
@@ -92,7 +96,8 @@ class SimHost:
         if job.accepted_ms is None:
             lease_s = job.spec.get("lease_s")
             lease_until_ms = now_ms + int(lease_s) * 1000 if lease_s else None
-            self._jobs[folder] = replace(job, accepted_ms=now_ms, lease_until_ms=lease_until_ms)
+            stillborn = job.cancelled_ms is not None
+            self._jobs[folder] = replace(job, accepted_ms=now_ms, stillborn=stillborn, lease_until_ms=lease_until_ms)
 
     def stop(self, folder: str, now_ms: Ms) -> None:
         """Remember that the job is to end; the first time counts."""
@@ -187,6 +192,8 @@ def _moment(job: SimJob, now_ms: Ms) -> _Moment:
     """Return where the job stands at `now_ms`."""
     if job.accepted_ms is None:
         return _Moment("none")
+    if job.stillborn:
+        return _Moment("failed", reason="cancelled", finished_ms=job.accepted_ms)
     image = job.spec.get("image", "") if job.spec.get("mode") == "docker" else ""
     due_ms = job.accepted_ms + (round(PULL_S * 1000) if image else 0)
     stop_before = _first_stop(job, job.accepted_ms)

@@ -41,7 +41,7 @@ FOLLOW_EVERY_S = 0.1
 _RUN_OPTIONS_WITH_VALUE = {
     "--name", "--label", "--log-driver", "--log-opt", "--env-file", "--entrypoint", "--gpus"
 }  # fmt: skip
-_RUN_FLAGS = {"-d", "--ipc=host"}
+_RUN_FLAGS = {"-d", "--ipc=host", "--init"}
 
 
 class DockerError(Exception):
@@ -106,7 +106,7 @@ class StubDocker:
         match list(arguments):
             case ["version"]:
                 self._check_daemon()
-                _write("Server: simulated\n")
+                _write("Server: simulated\n docker-init:\n  Version: 0.19.0\n")
             case ["pull", image]:
                 self._pull(image)
             case ["image", "inspect", image]:
@@ -285,6 +285,8 @@ def _parse_run(options: list[str]) -> tuple[dict[str, str], list[str]]:
             values[option] = rest.pop(0)
         elif option not in _RUN_FLAGS:
             raise DockerError(f"unknown flag: {option}", 125)
+    if values.get("--log-opt", "").startswith("max-size=-"):
+        raise DockerError("docker: Error response from daemon: failed to initialize logging driver: invalid size", 125)
     if not rest or "--name" not in values:
         raise DockerError("docker: 'docker run' requires an image and, in the stub, a --name", 125)
     return values, rest

@@ -40,7 +40,11 @@ class WrongState(Exception):
 
 @dataclass(slots=True)
 class Account:
-    """A customer of one provider. `credit_usd` is everything ever paid in."""
+    """A customer of one provider. `credit_usd` is everything ever paid in.
+
+    One that is not prepaid gets invoices, so its machines live on without balance. `other_usd` tells what it owes at a moment
+    beside its machines, for storage say.
+    """
 
     id: str
     provider: str
@@ -48,11 +52,18 @@ class Account:
     created_ms: int
     machines: list[SimMachine] = field(default_factory=list)
     settled_until_ms: int = 0
+    is_prepaid: bool = True
+    other_usd: Callable[[int], Decimal] = lambda now_ms: Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an account asks for. `operation` names the call, for faults; `details` is kept for the provider's answers."""
+    """What an account asks for. `operation` names the call, for faults; `details` is kept for the provider's answers.
+
+    `machine_id` is the machine's id where the provider's ids are no UUIDs. The times are those of `BillingTerms`.
+    `units` is how much of the type's capacity it takes. `usd_per_hour` is the price where it is not the type's list price;
+    `billing_start` and `charges_offline` None leave that to the knobs.
+    """
 
     account: Account
     instance_type: str
@@ -63,13 +74,22 @@ class Order:
     details: Mapping[str, Any] = field(default_factory=dict)
     minimum_s: int = 0
     tick_s: int = 600
+    granularity_s: int = 1
+    machine_id: str | None = None
+    units: int = 1
+    usd_per_hour: Decimal | None = None
+    billing_start: str | None = None
+    released_usd_per_hour: Decimal = Decimal(0)
+    idle_usd_per_hour: Decimal | None = None
+    charges_offline: bool | None = None
 
 
 class World:
     """Everything that exists in one simulation.
 
     `boot_s` is about how long a machine takes from its order to running. `requests` counts what the providers' APIs were
-    asked. `reserve_endpoint`, where set, gives a new machine's address as (ip, SSH port).
+    asked. `reserve_endpoint`, where set, gives a new machine's address as (ip, SSH port). `when_unpaid`, by provider, is what
+    happens to an account without balance, where that is not the deletion of its machines at a billing tick.
     """
 
     def __init__(self, clock: Clock, seed: int, boot_s: float = 3.0) -> None:
@@ -79,6 +99,7 @@ class World:
         self.faults = Faults(seed)
         self.requests = 0
         self.reserve_endpoint: Callable[[], tuple[str, int]] | None = None
+        self.when_unpaid: dict[str, Callable[[Account, int], None]] = {}
         self.machines: dict[str, SimMachine] = {}
         self.catalogues: dict[str, Catalogue] = {}
         self._settled_ms = -1
@@ -139,11 +160,12 @@ class World:
         churn = self.faults.number("market_churn")
         capacity = self.catalogues[provider].capacity_of(instance_type, region, now_ms, churn)
         held = sum(
-            machine.provider == provider
+            machine.units
+            for machine in self.machines.values()
+            if machine.provider == provider
             and machine.region == region
             and machine.instance.name == instance_type
-            and machine.is_alive(now_ms)
-            for machine in self.machines.values()
+            and machine.holds_capacity(now_ms)
         )
         return max(0, capacity - held)
 
@@ -152,15 +174,21 @@ class World:
     def order(self, order: Order) -> SimMachine:
         """Make a machine, with its whole life planned. Raises OutOfCapacity, in which case there is none."""
         faults, operation, provider = self.faults, order.operation, order.account.provider
-        if faults.fires("no_capacity", operation) or not self.free(provider, order.instance_type, order.region):
+        free = self.free(provider, order.instance_type, order.region)
+        if faults.fires("no_capacity", operation) or free < order.units:
             raise OutOfCapacity(f"no capacity for {order.instance_type} in {order.region}")
         now_ms = self.now_ms()
-        price = self.list_price_usd(provider, order.instance_type)
+        price = order.usd_per_hour
+        if price is None:
+            price = self.list_price_usd(provider, order.instance_type)
         if faults.fires("price_surprise", operation):
             price *= Decimal(str(faults.number("price_surprise_factor")))
+        charges_offline = order.charges_offline
+        if charges_offline is None:
+            charges_offline = faults.flag("offline_billing")
         ip, ssh_port = self._endpoint()
         machine = SimMachine(
-            id=self.new_id(),
+            id=order.machine_id or self.new_id(),
             provider=provider,
             account_id=order.account.id,
             label=order.label,
@@ -168,11 +196,15 @@ class World:
             region=order.region,
             created_ms=now_ms,
             terms=BillingTerms(
-                start=faults.choice("billing_start"),
+                start=order.billing_start or faults.choice("billing_start"),
                 minimum_s=order.minimum_s,
                 tick_s=order.tick_s,
-                charges_offline=faults.flag("offline_billing"),
+                granularity_s=order.granularity_s,
+                charges_offline=charges_offline,
+                released_usd_per_hour=order.released_usd_per_hour,
+                idle_usd_per_hour=order.idle_usd_per_hour,
             ),
+            units=order.units,
             prices=[(now_ms, price)],
             timeline=[],
             ip=ip,
@@ -197,15 +229,23 @@ class World:
         machine.replan(now_ms, (now_ms, Life.DELETING), (gone_ms, Life.DELETED))
         machine.billing_stop_ms = now_ms if self.faults.choice("billing_stop") == "requested" else gone_ms
 
-    def power_off(self, machine: SimMachine) -> None:
-        """Stop a running machine; it goes offline a moment later. Raises WrongState."""
+    def power_off(self, machine: SimMachine, *, releases: bool = False) -> None:
+        """Stop a running machine; a moment later it is offline, or released and its hardware free. Raises WrongState."""
         now_ms = self._expect(machine, Life.RUNNING)
-        machine.replan(now_ms, (now_ms + self._knob_ms("power_s"), Life.OFFLINE))
+        machine.replan(now_ms, (now_ms + self._knob_ms("power_s"), Life.RELEASED if releases else Life.OFFLINE))
 
     def power_on(self, machine: SimMachine) -> None:
-        """Start an offline machine; it runs a moment later. Raises WrongState."""
-        now_ms = self._expect(machine, Life.OFFLINE)
+        """Start a machine that is off; it runs a moment later. Raises WrongState, or OutOfCapacity for a released one."""
+        now_ms = self._expect(machine, Life.OFFLINE, Life.RELEASED)
+        if machine.life(now_ms) is Life.RELEASED:
+            if self.free(machine.provider, machine.instance.name, machine.region) < machine.units:
+                raise OutOfCapacity(f"no capacity for {machine.instance.name} in {machine.region}")
+            machine.replan(now_ms, (now_ms, Life.OFFLINE))
         machine.replan(now_ms, (now_ms + self._knob_ms("power_s"), Life.RUNNING))
+
+    def readdress(self, machine: SimMachine) -> None:
+        """Give a machine that is off another address for when it runs again."""
+        machine.ip, machine.ssh_port = self._endpoint()
 
     def restart(self, machine: SimMachine) -> None:
         """Take a running machine offline and back. Raises WrongState."""
@@ -213,7 +253,7 @@ class World:
         machine.replan(now_ms, (now_ms, Life.OFFLINE), (now_ms + self._knob_ms("power_s"), Life.RUNNING))
 
     def kill(self, machine_id: str, died_as: str = "offline") -> None:
-        """Make a machine die now, as "offline", "error" or "vanish"."""
+        """Make a machine die now, as "offline", "error", "vanish" or "released"."""
         self._plan_death(self.machines[machine_id], self.now_ms(), died_as)
 
     def reprice(self, machine_id: str, usd_per_hour: Decimal | str) -> None:
@@ -264,9 +304,9 @@ class World:
         self._settled_ms = now_ms
         deletes = self.faults.choice("low_balance_action") == "delete"
         for account in self._accounts.values():
-            owed = sum((machine.bill_usd(now_ms) for machine in account.machines), Decimal(0))
-            if deletes and owed >= account.credit_usd:
-                self._delete_unpaid(account, now_ms)
+            owed = sum((machine.bill_usd(now_ms) for machine in account.machines), account.other_usd(now_ms))
+            if deletes and account.is_prepaid and owed >= account.credit_usd:
+                self.when_unpaid.get(account.provider, self._delete_unpaid)(account, now_ms)
             account.settled_until_ms = now_ms
 
     def _delete_unpaid(self, account: Account, now_ms: int) -> None:
@@ -284,7 +324,8 @@ class World:
                     machine.billing_stop_ms = at_ms
 
     def _balance_at(self, account: Account, at_ms: int) -> Decimal:
-        return account.credit_usd - sum((machine.settled_usd(at_ms) for machine in account.machines), Decimal(0))
+        drawn = sum((machine.settled_usd(at_ms) for machine in account.machines), account.other_usd(at_ms))
+        return account.credit_usd - drawn
 
     # How lives go
 
@@ -306,14 +347,20 @@ class World:
                 self._plan_death(machine, booted_ms + self._knob_ms("dies_after_s"), faults.choice("dies_as"))
 
     def _plan_death(self, machine: SimMachine, at_ms: int, died_as: str) -> None:
-        life = {"offline": Life.OFFLINE, "error": Life.ERROR, "vanish": Life.DELETED}[died_as]
+        life = {
+            "offline": Life.OFFLINE,
+            "error": Life.ERROR,
+            "vanish": Life.DELETED,
+            "released": Life.RELEASED,
+        }[died_as]
         machine.replan(at_ms, (at_ms, life))
         machine.vanishes_ms = at_ms if died_as == "vanish" else None
 
-    def _expect(self, machine: SimMachine, life: Life) -> int:
+    def _expect(self, machine: SimMachine, *lives: Life) -> int:
         now_ms = self.now_ms()
-        if machine.life(now_ms) is not life:
-            raise WrongState(f"needs a machine that is {life.value}, this one is {machine.life(now_ms).value}")
+        if machine.life(now_ms) not in lives:
+            wanted = " or ".join(life.value for life in lives)
+            raise WrongState(f"needs a machine that is {wanted}, this one is {machine.life(now_ms).value}")
         return now_ms
 
     def _endpoint(self) -> tuple[str, int | None]:

@@ -449,7 +449,7 @@ def image(family: str, region: str = "us-south-2", architecture: str = "x86_64",
 
 
 class TestImages:
-    ROWS = (
+    ROWS: tuple[Any, ...] = (
         image("lambda-stack-22-04", day=3),
         image("ubuntu-24-04"),
         image("lambda-stack-24-04", day=2),

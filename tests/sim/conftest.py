@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,9 @@ import pytest
 from gputui.sim.serve import asgi_transport, build_app
 from gputui.sim.vtime import VirtualClock
 from gputui.sim.world import World
+
+# The stages of single providers are plain modules beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 BLOB = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + b"k" * 32
 PUBLIC_KEY = f"ssh-ed25519 {base64.b64encode(BLOB).decode()} someone@somewhere"

@@ -65,7 +65,7 @@ class PollReply:
 
     `size` is the length of the whole log on the machine in bytes, `payload` the part that was asked for. `reason` says
     why a final state was reached: exited, cancelled, max_duration, lease, oom, submit_failed, pull_failed,
-    docker_missing, tools_missing, rebooted.
+    docker_missing, tools_missing, rebooted. `cursor` is set where the log has no byte offsets: where to go on from.
     """
 
     state: RunState
@@ -77,6 +77,7 @@ class PollReply:
     finished_s: int | None
     gpu: GpuSample | None
     payload: bytes
+    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

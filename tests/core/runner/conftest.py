@@ -134,7 +134,8 @@ class LocalMachine:
                 if reply.state.is_final and len(log) == reply.size:
                     return Ended(reply, log)
                 if not reply.payload:
-                    await asyncio.sleep(0.5)
+                    with contextlib.suppress(TimeoutError):
+                        await self.until(lambda: self.has("result"), timeout_s=1)
 
     def recorded_pid(self, name: str) -> int | None:
         try:
@@ -146,9 +147,18 @@ class LocalMachine:
         return (self.folder / name).exists()
 
     async def kill(self, name: str) -> None:
-        """Kill one of the harness's processes by its recorded id, once it runs."""
-        await self.until(lambda: self.recorded_pid(name) in self.processes())
-        os.kill(self.recorded_pid(name) or 0, signal.SIGKILL)
+        """Kill one of the harness's processes by its recorded id, once it runs; too late when all is over."""
+        await self.until(lambda: self.has("result") or self.recorded_pid(name) in self.processes())
+        pid = self.recorded_pid(name)
+        if not self.has("result") and pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            await self.until(lambda: pid not in self.processes())
+
+    def expire(self, name: str) -> None:
+        """Let the job's lease or deadline be past."""
+        boot, _, _ = (self.folder / name).read_text().split()
+        (self.folder / name).write_text(f"{boot} 0 0\n".rjust(91))
 
     def processes(self) -> list[int]:
         marker = f"{MARKER}={self.home}".encode()

@@ -100,6 +100,20 @@ async def _outage_while_stopping(machine: Any) -> None:
     set_faults(machine.docker_state)
 
 
+async def _expire(machine: Any, name: str) -> None:
+    await machine.runner.start()
+    await machine.until(lambda: machine.has("started"))
+    machine.expire(name)
+
+
+async def _pass_deadline(machine: Any) -> None:
+    await _expire(machine, "deadline")
+
+
+async def _lapse(machine: Any) -> None:
+    await _expire(machine, "lease")
+
+
 async def _remove_container(machine: Any) -> None:
     await machine.runner.start()
     await machine.until(lambda: machine.has("started"))
@@ -182,8 +196,10 @@ SCENARIOS: dict[str, Scenario] = {
     "stopped, TERM ignored": Scenario(("exited", 137, "cancelled"), STUBBORN, act=_stop),
     "stopped while pulling": Scenario(("failed", None, "cancelled"), LONG, act=_stop_while_pulling),
     "stopped in an outage": Scenario(("exited", 143, "cancelled"), LONG, act=_outage_while_stopping),
-    "out of time": Scenario(("exited", 137, "max_duration"), STUBBORN, options={"max_duration_s": 10}),
-    "lease lapses": Scenario(("exited", 143, "lease"), LONG, options={"lease_s": 10}, poll_lease_s=0),
+    "out of time": Scenario(
+        ("exited", 137, "max_duration"), STUBBORN, options={"max_duration_s": 200}, act=_pass_deadline
+    ),
+    "lease lapses": Scenario(("exited", 143, "lease"), LONG, act=_lapse, poll_lease_s=0),
     "log grows": Scenario(("exited", 143, "cancelled"), {"MOCK_DURATION_S": "40"}, act=_watch_log_grow),
     "no command": Scenario(("exited", 0, "exited"), SHORT, command=None),
     "docker behind sudo": Scenario(("exited", 0, "exited"), SHORT, prepare=_docker_behind_sudo),

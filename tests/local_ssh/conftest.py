@@ -1,0 +1,131 @@
+"""Key pairs, a simulated machine behind SSH, and a real OpenSSH server, all on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gputui.local.ssh import KeyPair, SshShell, ensure_key_pair, open_ssh_shell
+from gputui.sim.sshd import SimSshd, start_sim_sshd
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
+SFTP_LINE = "Subsystem sftp internal-sftp"
+CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/{host_key}
+PidFile {folder}/sshd.pid
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+AllowAgentForwarding no
+AllowTcpForwarding no
+X11Forwarding no
+{sftp}
+"""
+
+
+@pytest.fixture(scope="session")
+def key_pair(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
+    return ensure_key_pair(tmp_path_factory.mktemp("keys"), "gputui-test")
+
+
+@pytest.fixture
+async def sim_sshd(tmp_path: Path, key_pair: KeyPair) -> AsyncIterator[SimSshd]:
+    machine = await start_sim_sshd(tmp_path / "home", lambda: [key_pair.public_key])
+    yield machine
+    await machine.close()
+
+
+@pytest.fixture
+async def connect(key_pair: KeyPair) -> AsyncIterator[Callable[..., Any]]:
+    """Open shells on 127.0.0.1 that are closed at the end: `await connect(port, …)`."""
+    shells: list[SshShell] = []
+
+    async def open_shell(port: int, *, pinned: str | None = None, username: str = "root", **options: Any) -> SshShell:
+        options.setdefault("on_first_key", lambda key: None)
+        options.setdefault("private_key_path", key_pair.private_path)
+        shell = await open_ssh_shell("127.0.0.1", port, username, pinned_host_key=pinned, **options)
+        shells.append(shell)
+        return shell
+
+    yield open_shell
+    await asyncio.gather(*(shell.close() for shell in shells))
+
+
+class OpenSsh:
+    """A real sshd of our own user, with two host keys to choose from."""
+
+    def __init__(self, folder: Path, public_key: str) -> None:
+        self.folder = folder
+        self.username = pwd.getpwuid(os.getuid()).pw_name
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        for name in ("host_a", "host_b"):
+            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+        (folder / "authorized_keys").write_text(f"{public_key}\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def host_public_key(self, name: str = "host_a") -> str:
+        return (self.folder / f"{name}.pub").read_text().strip()
+
+    def start(self, *, host_key: str = "host_a", sftp: bool = True) -> None:
+        assert SSHD is not None
+        config = self.folder / "sshd.conf"
+        config.write_text(
+            CONFIG.format(port=self.port, folder=self.folder, host_key=host_key, sftp=SFTP_LINE if sftp else "")
+        )
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        argv = [SSHD, "-D", "-f", str(config), "-E", str(self.folder / "sshd.log")]
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(200):
+            with socket.socket() as probe:
+                probe.settimeout(0.05)
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            if self._process.poll() is not None:
+                break
+            signal.sigtimedwait([], 0.02)
+        raise AssertionError((self.folder / "sshd.log").read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def _home_as_it_was() -> Iterator[None]:
+    """sshd logs in to the user's real home: take away the empty folder that the jobs there leave."""
+    existed = (Path.home() / ".gputui").exists()
+    yield
+    if not existed:
+        with contextlib.suppress(OSError):
+            (Path.home() / ".gputui").rmdir()
+
+
+@pytest.fixture
+def openssh(tmp_path: Path, key_pair: KeyPair, _home_as_it_was: None) -> Iterator[OpenSsh]:
+    if SSHD is None:
+        pytest.skip("no OpenSSH server on this machine")
+    server = OpenSsh(tmp_path, key_pair.public_key)
+    yield server
+    server.stop()
