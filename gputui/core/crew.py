@@ -63,14 +63,15 @@ class Crew:
         client = self.client(machine.provider)
         if isinstance(client, OpensShell):
             return await client.open_shell(machine)
-        if machine.ip is None:
+        if machine.ip is None or machine.ssh_port is None:
+            # Never a guessed port: behind a forwarded address, 22 may be somebody else's machine.
             raise ShellError("The machine has no address yet.")
         keys = ensure_key_pair(self.paths.ssh_dir, comment=self._key_comment)
         timeout_s = self.config.agent.ssh_connect_timeout_s
         async with asyncio.timeout(timeout_s * 3):
             return await open_ssh_shell(
                 machine.ip,
-                machine.ssh_port or 22,
+                machine.ssh_port,
                 machine.ssh_user or DEFAULT_SSH_USER,
                 keys.private_path,
                 pinned_host_key=placement.host_key,

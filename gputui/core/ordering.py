@@ -8,11 +8,13 @@ replays a create sent again with the same idempotency key gets the same one agai
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gputui.core import ledger
 from gputui.core.crew import Crew
+from gputui.core.runner.container import container_start
 from gputui.model.errors import (
     AuthError,
     GputuiError,
@@ -20,13 +22,16 @@ from gputui.model.errors import (
     NotFunded,
     ProviderError,
     RateLimited,
+    Rejected,
     SecretsError,
     Unreachable,
+    UsageError,
 )
 from gputui.model.states import PlacementState
-from gputui.model.types import CreateRequest, JobSpec, Machine, Placement
+from gputui.model.types import CreateRequest, JobKind, JobSpec, Machine, Placement
 from gputui.model.units import format_usd
 from gputui.providers.base import Provider, ResendsCreate
+from gputui.providers.registry import Runs, provider_info
 
 CREATE_DEADLINE_S = 120.0
 LOOK_DEADLINE_S = 45.0
@@ -95,6 +100,14 @@ class Orderer:
         raise AssertionError("the last attempt always returns")  # pragma: no cover
 
     async def _create(self, placement: Placement, *, resend: bool) -> Machine:
+        env: Mapping[str, str] = self._spec.env
+        argv: tuple[str, ...] = ()
+        if provider_info(placement.provider).runs is Runs.POD and self._spec.kind is JobKind.BATCH:
+            try:
+                start = container_start(self._spec, placement)
+            except UsageError as error:
+                raise Rejected(error.message, provider=placement.provider, field=error.field) from None
+            argv, env = start.argv, {**env, **start.env}
         request = CreateRequest(
             offer=placement.offer,
             label=placement.label,
@@ -103,7 +116,8 @@ class Orderer:
             image=self._spec.image,
             os_image=self._spec.os_image or self._crew.config.jobs.default_os_image,
             command=self._spec.command,
-            env=self._spec.env,
+            argv=argv,
+            env=env,
             disk_gib=self._spec.disk_gib,
             nonce=placement.nonce,
             max_duration_s=self._spec.max_duration_s,

@@ -7,19 +7,24 @@ happens, the machine is terminated afterwards by whoever drives the job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
 from gputui.core.journal import Entry
 from gputui.core.runner.base import Runner, ShellRunner
+from gputui.core.runner.container import ContainerRunner
+from gputui.core.runner.logfile import JobLog
 from gputui.core.runner.protocol import JobFile, job_files
 from gputui.core.watch import MachineWatch
-from gputui.core.workload import Ending, Workload, is_given_up
+from gputui.core.workload import SWITCHED_OFF_S, Ending, Workload, is_given_up
 from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError, UsageError
+from gputui.model.logs import LogPage
 from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, JobKind, Machine, Placement
 from gputui.model.units import format_usd
-from gputui.providers.base import Shell
+from gputui.providers.base import Shell, StreamsLogs
+from gputui.providers.registry import Runs, provider_info
 
 FIRST_POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
@@ -28,6 +33,9 @@ PRICE_TOLERANCE_PERCENT = 10
 # How long a workload that has ended is waited for when its machine cannot be reached, for the rest of its log.
 DRAIN_PATIENCE_S = 60.0
 BEGIN_ATTEMPTS = 4
+# How long a provider's log is waited for when nothing new is printed, and how long one reading may take in all.
+LOG_WAIT_S = 20.0
+LOG_DEADLINE_S = 60.0
 DEAD_STATES = frozenset({MachineState.ERROR, MachineState.GONE, MachineState.NO_CAPACITY, MachineState.DELETING})
 
 
@@ -56,12 +64,21 @@ class Tenancy:
 
     async def _live(self) -> Ending:
         """Reach the machine and run the job on it."""
+        runs = provider_info(self.placement.provider).runs
+        if runs is Runs.POD and self.job.spec.kind is JobKind.BATCH:
+            return await self._follow_pod()
         files: Sequence[JobFile] = ()
         try:
             if self.job.spec.kind is JobKind.BATCH:
-                files = job_files(self.job.spec, self.placement, lease_s=self._crew.config.agent.lease_s)
+                # Where the image is the machine we are inside it already: the harness runs the command as it is.
+                spec = self.job.spec if runs is Runs.VM else replace(self.job.spec, image=None)
+                files = job_files(spec, self.placement, lease_s=self._crew.config.agent.lease_s)
         except UsageError as error:
             return Ending("rejected", str(error), JobStatus.FAILED)
+
+        async def reconnect() -> Runner:
+            return self._runner(await self._connect(), files)
+
         for _ in range(BEGIN_ATTEMPTS):
             shell = await self._reach()
             if isinstance(shell, Ending):
@@ -72,7 +89,7 @@ class Tenancy:
                 self._start_running("the machine is ready to log in to")
                 return await self._stay()
             if self.placement.state is not PlacementState.READY:
-                return await self._follow(runner, files)
+                return await self._follow(runner, reconnect)
             try:
                 await runner.begin()
             except (ShellError, TimeoutError) as error:
@@ -86,13 +103,30 @@ class Tenancy:
                 await runner.close()
                 raise
             self._start_running("the workload was started")
-            return await self._follow(runner, files)
+            return await self._follow(runner, reconnect)
         return Ending("machine_failed", f"the workload could not be started in {BEGIN_ATTEMPTS} attempts")
 
-    async def _follow(self, runner: Runner, files: Sequence[JobFile]) -> Ending:
-        async def reconnect() -> Runner:
-            return self._runner(await self._connect(), files)
+    async def _follow_pod(self) -> Ending:
+        """Follow a container that began by itself, by the log its provider hands out."""
+        if self.placement.state is PlacementState.PROVISIONING and self._watch.machine is not None:
+            self._become_ready(self._watch.machine)
+        self._start_running("the container was started")
+        log = JobLog(self._crew.paths.logs_dir / f"{self.job.id}.log")
+        log.begin(self.placement.id, now_ms=self._crew.clock.now_ms())
 
+        async def connect() -> Runner:
+            return ContainerRunner(self._read_page, self.placement.nonce, cursor=log.resume_cursor(self.placement.id))
+
+        return await self._follow(await connect(), connect)
+
+    async def _read_page(self, after: str | None) -> LogPage:
+        client = self._crew.client(self.placement.provider)
+        if not isinstance(client, StreamsLogs):
+            raise ShellError(f"{self.placement.provider} hands out no logs.")
+        async with asyncio.timeout(LOG_DEADLINE_S):
+            return await client.read_log(self.placement.machine_id or "", after=after, wait_s=LOG_WAIT_S)
+
+    async def _follow(self, runner: Runner, reconnect: Callable[[], Awaitable[Runner]]) -> Ending:
         workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, reconnect)
         try:
             return await workload.follow(runner)
@@ -103,7 +137,9 @@ class Tenancy:
         return ShellRunner(shell, self.placement.id, files, lease_s=self._crew.config.agent.lease_s)
 
     async def _machine_up(self) -> Machine | Ending:
-        """Poll until the machine runs and has an address."""
+        """Poll until the machine runs."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         pause_s = FIRST_POLL_S
         while True:
             machine = await self._watch.look()
@@ -112,7 +148,8 @@ class Tenancy:
             if machine is not None:
                 if machine.state is MachineState.RUNNING:
                     return machine
-                if machine.state in DEAD_STATES:
+                is_off = machine.state is MachineState.STOPPED and loop.time() - began > SWITCHED_OFF_S
+                if machine.state in DEAD_STATES or is_off:
                     return self._dead(machine)
                 self.job = self._crew.journal.phase(self.job, f"starting ({machine.raw_state})")
             if self._watch.has_vanished:

@@ -59,6 +59,7 @@ class Workload:
         self._log = JobLog(crew.paths.logs_dir / f"{job.id}.log")
         self._stop_sent_at: float | None = None
         self._trouble = ""
+        self._cursor: str | None = None
 
     async def follow(self, runner: Runner) -> Ending:
         """Copy the log until the workload has ended and every byte is here. Closes the runner."""
@@ -91,6 +92,8 @@ class Workload:
                     return ending
                 if ending := self._overdue(loop.time()):
                     return ending
+                if not current.takes_orders and (ending := self._unordered(reply)):
+                    return ending
                 if self._stop.is_set() and self._stop_sent_at is None:
                     await self._send_stop(current, loop.time())
                 if loop.time() - last_watch >= WATCH_EVERY_S:
@@ -107,8 +110,12 @@ class Workload:
         reply = await runner.poll(offset)
         if reply.nonce != self.placement.nonce:
             raise ShellError("Another job's folder answered; this is not the machine we started.")
+        now_ms = self._crew.clock.now_ms()
         if reply.payload:
-            self._log.append(self.placement.id, offset, reply.payload, now_ms=self._crew.clock.now_ms())
+            self._log.append(self.placement.id, offset, reply.payload, now_ms=now_ms)
+        if reply.cursor is not None and reply.cursor != self._cursor:
+            self._log.mark_cursor(reply.cursor, now_ms=now_ms)
+            self._cursor = reply.cursor
         return reply
 
     def _take(self, reply: PollReply) -> Ending | None:
@@ -174,6 +181,16 @@ class Workload:
             self._stop_sent_at = now_s
             self._say("asked the workload to end")
             self.job = self._crew.journal.phase(self.job, "stopping")
+
+    def _unordered(self, reply: PollReply) -> Ending | None:
+        """Where nobody on the machine takes orders: a stop is the machine's end, and one that never begins is given up."""
+        if self._stop.is_set():
+            return Ending("stopped", "stopped", self._outcome(JobStatus.STOPPED))
+        began_ms = self.placement.requested_at_ms or self.placement.created_at_ms
+        limit_s = self._crew.config.agent.boot_timeout_s
+        if reply.state is RunState.STARTING and self._crew.clock.now_ms() - began_ms > limit_s * 1000:
+            return Ending("boot_timeout", f"the container printed nothing within {limit_s} s")
+        return None
 
     def _overdue(self, now_s: float) -> Ending | None:
         if self._stop_sent_at is not None and now_s - self._stop_sent_at > STOP_PATIENCE_S:

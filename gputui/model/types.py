@@ -189,9 +189,9 @@ class CreateRequest:
     """Everything a provider's client needs to order one machine. `ssh_public_key` is our own key for this profile.
 
     `image` is the container image for providers where the image is the machine; `os_image` the disk image elsewhere
-    (None: the client picks a Docker-ready default). `argv` replaces
-    the image's own command where the image is the machine. `resend` is True when this idempotency key may have been sent before:
-    an earlier send may then have made the machine, whatever this one is answered.
+    (None: the client picks a Docker-ready default). `argv` replaces the image's own command where the image is the
+    machine. `resend` is True when this idempotency key may have been sent before: an earlier send may then have made the
+    machine, whatever this one is answered.
     """
 
     offer: Offer

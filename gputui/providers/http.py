@@ -176,10 +176,27 @@ class HttpClient:
 
     async def get(self, path: str, *, operation: str, params: Mapping[str, Any] | None = None) -> Reply:
         """Read, with a few retries for transient failures. Raises ProviderError, never with `may_exist`."""
+        return await self._read_patiently("GET", path, operation=operation, params=params)
+
+    async def query(self, path: str, *, operation: str, json_body: Any) -> Reply:
+        """Ask a question that travels as a POST and changes nothing: retried like any other read."""
+        return await self._read_patiently("POST", path, operation=operation, json_body=json_body)
+
+    async def _read_patiently(
+        self,
+        method: str,
+        path: str,
+        *,
+        operation: str,
+        params: Mapping[str, Any] | None = None,
+        json_body: Any = None,
+    ) -> Reply:
         attempt = 0
         while True:
             try:
-                return await self._once("GET", path, operation=operation, params=params)
+                return await self._once(
+                    method, path, operation=operation, params=params, json_body=json_body, is_read=True
+                )
             except ProviderError as error:
                 error.may_exist = False
                 wait_s = _wait_before_retry_s(error, attempt)
@@ -216,8 +233,8 @@ class HttpClient:
         json_body: Any = None,
         headers: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
+        is_read: bool = False,
     ) -> Reply:
-        is_read = method == "GET"
         timeout = READ_TIMEOUT if is_read else WRITE_TIMEOUT
         if deadline_s is not None:
             timeout = httpx.Timeout(deadline_s, connect=timeout.connect, pool=timeout.pool)
@@ -245,7 +262,7 @@ class HttpClient:
                 return self._read(response, body, operation)
             except RateLimited as error:
                 if self._pacer is not None and error.retry_after_s is not None:
-                    self._pacer.slow_down(error.retry_after_s)
+                    self._pacer.slow_down(error.retry_after_s, operation)
                 raise
         # Raised out here so that the HTTP library's exception, which holds the request and its key, is not attached.
         raise failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from gputui.model.clock import Clock
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
     from gputui.providers.base import Provider
 
 
+class Runs(StrEnum):
+    """How a job runs at a provider: beside Docker on a machine we log in to, or in an image that is the machine, which we
+    log in to or only get the log of."""
+
+    VM = "vm"
+    SSH_POD = "ssh-pod"
+    POD = "pod"
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
     """What is known of a provider without talking to it.
 
-    `key_variables` are the environment variables its own tools use for a key, tried after ours. `runs` says how a job runs
-    there: "vm" (SSH and a container engine) or "container" (the image is the machine). `typical_boot_s` is how long a machine
-    usually takes from the order until it runs, for estimates only.
+    `key_variables` are the environment variables its own tools use for a key, tried after ours. `typical_boot_s` is how
+    long a machine usually takes from the order until it runs, for estimates only.
     """
 
     name: str
@@ -33,7 +42,7 @@ class ProviderInfo:
     default_url: str
     key_variables: tuple[str, ...]
     key_page: str
-    runs: str
+    runs: Runs
     typical_boot_s: int
     billing: BillingRule
     client: str
@@ -61,7 +70,7 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             default_url="https://gpu.huddleapis.com/api/v1",
             key_variables=("HUDDLE_API_KEY",),
             key_page="the GPU dashboard of console.huddle01.com, under API keys",
-            runs="vm",
+            runs=Runs.VM,
             typical_boot_s=150,  # 1 to 3 minutes in public reports of the upstream cloud
             # The guide says 10 minutes at least, then per second, until delete. It does not say whether the clock
             # starts with the order or when the machine first runs, so an interval keeps both edges.
@@ -82,7 +91,7 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             default_url="",
             key_variables=(),
             key_page="",
-            runs="vm",
+            runs=Runs.VM,
             typical_boot_s=2,
             billing=BillingRule(
                 granularity_s=1, minimum_s=0, starts="running", stops="terminate", source="providers.mock.cloud"

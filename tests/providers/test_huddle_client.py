@@ -136,9 +136,8 @@ async def create_failure(client: HuddleClient, request: CreateRequest = REQUEST)
 
 class TestClient:
     def test_capabilities(self) -> None:
-        assert base.capabilities_of(HuddleClient) == dict.fromkeys(
-            ("balance", "ssh-keys", "os-images", "regions"), True
-        )
+        able = {name for name, is_there in base.capabilities_of(HuddleClient).items() if is_there}
+        assert able == {"balance", "ssh-keys", "os-images", "regions"}
         assert HuddleClient.create_is_idempotent is True
 
     @virtual

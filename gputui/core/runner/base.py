@@ -13,7 +13,12 @@ from gputui.model.shell import Shell
 
 
 class Runner(Protocol):
-    """One placement's workload on one machine. Every call may be repeated; ShellError means try again."""
+    """One placement's workload on one machine. Every call may be repeated; ShellError means try again.
+
+    `takes_orders` is False where nothing on the machine can be asked to end the workload, only the machine itself ended.
+    """
+
+    takes_orders: bool
 
     async def begin(self) -> None:
         """Put the job in place and start it; what already runs is not touched."""
@@ -34,6 +39,8 @@ class Runner(Protocol):
 
 class ShellRunner:
     """Runs a workload through a shell on its machine, with the harness there; `lease_s` is renewed by every poll."""
+
+    takes_orders = True
 
     def __init__(self, shell: Shell, placement_id: str, files: Sequence[JobFile], *, lease_s: int) -> None:
         self._shell = shell

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gputui.core.runner.protocol import GRACE_S, PollReply, RunState
-from gputui.model.errors import ShellError, UsageError
+from gputui.model.errors import UsageError
 from gputui.model.logs import LogPage
 from gputui.model.types import JobSpec, Placement
 
@@ -26,7 +26,8 @@ d=/var/tmp/gputui-$GPUTUI_NONCE
 end() { printf 'gputui-end %s code=%s reason=%s\\n' "$GPUTUI_NONCE" "$1" "$2"; }
 stay() { end "$1" "$2"; while :; do sleep 60; end "$1" "$2"; done; }
 if [ -e "$d/end" ]; then read -r code reason < "$d/end"; stay "$code" "$reason"; fi
-if ! mkdir "$d"; then stay - restarted; fi
+mkdir -p /var/tmp
+if ! mkdir "$d" 2> /dev/null; then stay - restarted; fi
 printf 'gputui-begin %s\\n' "$GPUTUI_NONCE"
 shell=sh; command -v bash > /dev/null && shell=bash
 group=; command -v setsid > /dev/null && group=setsid
@@ -85,6 +86,8 @@ class ContainerRunner:
     The log has no byte offsets: the cursor of what is already kept goes in and comes back with every poll.
     """
 
+    takes_orders = False
+
     def __init__(
         self, read_page: Callable[[str | None], Awaitable[LogPage]], nonce: str, *, cursor: str | None = None
     ) -> None:
@@ -121,8 +124,7 @@ class ContainerRunner:
         )
 
     async def stop(self) -> None:
-        """Nobody on the machine can be asked to end a job: the machine itself is ended."""
-        raise ShellError("This provider's machines take no orders; the machine itself is ended.")
+        """There is nobody to ask (see `takes_orders`)."""
 
     async def close(self) -> None:
         """There is no connection to let go of."""

@@ -25,12 +25,16 @@ MAX_LINE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class LogMark:
-    """One line of the index: at byte `byte` of the log it was `at_ms`; a placement's log began there, or a stretch is lost."""
+    """One line of the index: at byte `byte` of the log it was `at_ms`.
+
+    A placement's log began there, or a stretch is lost, or all up to there was read with a provider's `cursor`.
+    """
 
     byte: int
     at_ms: Ms
     placement: str | None = None
     gap: str | None = None
+    cursor: str | None = None
 
 
 class JobLog:
@@ -84,6 +88,24 @@ class JobLog:
             self._add_mark({"byte": self.size, "at_ms": now_ms})
             self._stamped_ms = now_ms
         _append(self.path, payload)
+
+    def mark_cursor(self, cursor: str, *, now_ms: Ms) -> None:
+        """Note that all up to here was read with this cursor, of a log that has no byte offsets."""
+        self._add_mark({"byte": self.size, "at_ms": now_ms, "cursor": cursor})
+
+    def resume_cursor(self, placement_id: str) -> str | None:
+        """Return the cursor to go on from, None to read the placement's log from its start.
+
+        What came after the cursor was noted is cut off again: it will be handed out once more.
+        """
+        base = self.size - self.remote_offset(placement_id)
+        byte, cursor = base, None
+        for mark in read_marks(self.path):
+            if mark.cursor is not None and base <= mark.byte <= self.size:
+                byte, cursor = mark.byte, mark.cursor
+        if byte < self.size:
+            os.truncate(self.path, byte)
+        return cursor
 
     def mark_gap(self, why: str, *, now_ms: Ms) -> None:
         """Note that a stretch of the log is lost here."""
