@@ -1,0 +1,42 @@
+"""What the frame shows, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gputui.core import reports
+from gputui.core.accounts import Account
+from gputui.core.desk import Desk
+from gputui.store import wishes as wish_store
+from gputui.tui.render.frame import FrameFacts, alert, provider_dot
+from gputui.tui.render.text import plain
+
+
+def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
+    """Return the header's figures and the alert as they are now. Raises StoreError."""
+    now_ms = desk.clock.now_ms()
+    statuses = desk.provider_statuses()
+    burn = desk.burn()
+    max_age_s = desk.config.offers.max_age_s
+    refused = {
+        account.info.name: plain(account.label)
+        for account in accounts
+        if (status := statuses.get(account.info.name)) is not None and status.error_code == "auth"
+    }
+    return FrameFacts(
+        now_ms=now_ms,
+        burn=burn,
+        dots=tuple(
+            provider_dot(account, statuses.get(account.info.name), now_ms=now_ms, max_age_s=max_age_s)
+            for account in accounts
+        ),
+        alert=alert(
+            now_ms=now_ms,
+            alive_jobs=burn.alive_jobs,
+            rate=burn.rate_micro_usd_per_hour,
+            agent=None if desk.agent_is_here else desk.agent_state(),
+            terminations=wish_store.load_open_terminations(desk.store),
+            live_placements=reports.live_placements(desk.store),
+            refused_keys=refused,
+        ),
+    )

@@ -1,0 +1,139 @@
+"""The header line and the red line under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from textual.content import Content
+
+from gputui.core.accounts import Account
+from gputui.core.agent_link import AgentCondition, AgentState
+from gputui.core.reports import Burn
+from gputui.model.states import PlacementState
+from gputui.model.types import Placement
+from gputui.model.units import MicroUsdPerHour, Ms, format_age
+from gputui.store.offers import ProviderStatus
+from gputui.store.wishes import Termination
+from gputui.tui.render import money
+from gputui.tui.render.text import join, plain, styled
+
+SLOW_DEATH_MS = 120_000
+"""A machine asked to end for longer than this needs the user's eye."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDot:
+    """One provider in the header. `reason` is the sentence behind the glyph."""
+
+    name: str
+    title: str
+    short: str
+    glyph: str
+    style: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What every screen's frame shows. `dots` is empty until the accounts are known."""
+
+    now_ms: Ms
+    burn: Burn
+    dots: Sequence[ProviderDot] = ()
+    alert: str | None = None
+
+
+def provider_dot(account: Account, status: ProviderStatus | None, *, now_ms: Ms, max_age_s: float) -> ProviderDot:
+    """Return how a provider is: fresh, stale, failing, without a key, or not asked yet."""
+    glyph, style, reason = _condition(account, status, now_ms, max_age_s)
+    return ProviderDot(account.info.name, account.label, account.info.short, glyph, style, reason)
+
+
+def _condition(account: Account, status: ProviderStatus | None, now_ms: Ms, max_age_s: float) -> tuple[str, str, str]:
+    if account.problem is not None:
+        return "○", "$faint", plain(account.problem)
+    if status is None or (status.last_ok_ms is None and status.error is None):
+        return "·", "$muted", "not asked yet"
+    if status.error is not None:
+        return "✕", "$state-failed", plain(status.error)
+    age_ms = now_ms - (status.last_ok_ms or 0)
+    if age_ms > max_age_s * 1000:
+        return "◐", "$state-waiting", f"stale: fetched {format_age(age_ms)} ago"
+    return "●", "$state-running", f"fetched {format_age(age_ms)} ago"
+
+
+def header(crumbs: Sequence[str], facts: FrameFacts | None, width: int) -> Content:
+    """Return the header line in exactly `width` cells; what matters less gives way first when it is narrow."""
+    left_side = join((" gputui", "bold"), *_crumbs(crumbs))
+    if facts is None:
+        return left_side
+    burn = facts.burn
+    live = join((f"● {burn.alive_jobs} live", "$state-running" if burn.alive_jobs else "$faint"))
+    spending = join((money.rate(burn.rate_micro_usd_per_hour), "bold" if burn.rate_micro_usd_per_hour else "$muted"))
+    today = join((f"today {money.amount(burn.today.micro_usd)}", "$muted"))
+    clock = styled(datetime.fromtimestamp(facts.now_ms / 1000, tz=UTC).strftime("%H:%MZ "), "$muted")
+    dots = Content("  ").join([join((f"{dot.glyph} ", dot.style), (dot.short, "$muted")) for dot in facts.dots])
+    for parts in (
+        [live, spending, today, dots, clock],
+        [live, spending, dots, clock],
+        [live, spending, dots],
+        [spending],
+    ):
+        right_side = Content("   ").join([part for part in parts if part])
+        gap = width - left_side.cell_length - right_side.cell_length
+        if gap >= 2:
+            return Content.assemble(left_side, " " * gap, right_side)
+    return left_side.truncate(width, ellipsis=True)
+
+
+def _crumbs(crumbs: Sequence[str]) -> Iterable[tuple[str, str]]:
+    for position, crumb in enumerate(crumbs):
+        yield " › ", "$faint"
+        yield plain(crumb), "" if position == len(crumbs) - 1 else "$muted"
+
+
+def alert(
+    *,
+    now_ms: Ms,
+    alive_jobs: int,
+    rate: MicroUsdPerHour,
+    agent: AgentState | None,
+    terminations: Sequence[Termination],
+    live_placements: Sequence[Placement],
+    refused_keys: Mapping[str, str],
+) -> str | None:
+    """Return the most urgent thing that needs the user, None when nothing does.
+
+    `agent` is None where the agent lives in this very process; `refused_keys` maps provider -> its title where the last
+    answer was that the key is refused.
+    """
+    costs = f" at {money.rate(rate)}" if rate else ""
+    jobs = f"{alive_jobs} job{'s' if alive_jobs != 1 else ''}{costs}"
+    watched = alive_jobs or terminations
+    if agent is not None and watched and agent.condition is AgentCondition.NONE:
+        return f"{jobs} unguarded: no agent is watching. Press A to start it."
+    if agent is not None and watched and agent.condition is AgentCondition.HUNG:
+        silent = format_age(now_ms - agent.beat_ms) if agent.beat_ms is not None else "a while"
+        return f"{jobs}, and the agent (pid {agent.pid}) has been silent for {silent}. Run: gputui agent stop"
+    for wish in terminations:
+        if now_ms - wish.requested_at_ms > SLOW_DEATH_MS:
+            return _undying(wish.provider, wish.machine_id, now_ms - wish.requested_at_ms, "", wish.last_error)
+    for placement in live_placements:
+        since_ms = placement.terminating_at_ms
+        if placement.state is PlacementState.TERMINATING and since_ms and now_ms - since_ms > SLOW_DEATH_MS:
+            agreed = placement.agreed_price_micro_usd_per_hour
+            costs = f" at {money.rate(agreed)}" if agreed else ""
+            return _undying(placement.provider, placement.machine_id or placement.label, now_ms - since_ms, costs, None)
+    for placement in live_placements:
+        if placement.provider in refused_keys:
+            title = refused_keys[placement.provider]
+            return f"{title} refuses the key while a machine runs there. Run: gputui auth login {placement.provider}"
+    return None
+
+
+def _undying(provider: str, machine: str, since_ms: Ms, costs: str, error: str | None) -> str:
+    why = f" ({plain(error)})" if error else ""
+    asked = f"asked {format_age(since_ms)} ago"
+    return f"{plain(provider)} machine {plain(machine)} won't die: {asked}{costs}{why}. Press 4 for jobs."

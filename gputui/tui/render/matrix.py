@@ -1,0 +1,225 @@
+"""The pricing matrix: which columns fit, and how its header and rows are painted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from gputui.core.catalog import PriceCell, PriceRow
+from gputui.core.routing import Quote
+from gputui.model.types import BillingRule, Offer, Stock, Tier
+from gputui.model.units import Ms, format_age
+from gputui.tui.render import money
+from gputui.tui.render.states import stock_badge
+from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
+
+_GPU = 18
+_VRAM = 6
+_BEST = 9
+_BEST_NAME = 11
+_COLUMN_LEAST, _COLUMN_MOST = 11, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A provider in the matrix. `stale` dims its cells; `problem` is why it has none, or why they are old.
+
+    Of one that is not `usable` (no key) no prices are shown: they could not be had.
+    """
+
+    name: str
+    title: str
+    stale: bool = False
+    problem: str | None = None
+    usable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of the matrix fits into a width: the window of provider columns and the optional parts."""
+
+    first: int
+    columns: tuple[Column, ...]
+    column_width: int
+    has_vram: bool
+    has_best_name: bool
+    hidden: int
+
+
+def layout(columns: Sequence[Column], width: int, cursor_column: int) -> Layout:
+    """Choose the window of columns that holds the cursor; memory and the best provider's name give way first."""
+    for has_vram, has_best_name in ((True, True), (True, False), (False, False)):
+        fixed = 2 + _GPU + (_VRAM if has_vram else 0) + _BEST + (_BEST_NAME if has_best_name else 0)
+        room = max(_COLUMN_LEAST, width - fixed)
+        fitting = room // _COLUMN_LEAST
+        if fitting >= len(columns):
+            column_width = min(_COLUMN_MOST, room // max(1, len(columns)))
+            return Layout(0, tuple(columns), column_width, has_vram, has_best_name, 0)
+    first = max(0, min(cursor_column - fitting // 2, len(columns) - fitting))
+    shown = tuple(columns[first : first + fitting])
+    return Layout(first, shown, _COLUMN_LEAST, False, False, len(columns) - len(shown))
+
+
+def header(plan: Layout, *, cursor_column: int) -> Content:
+    """Return the line of column titles; the cursor's one stands out."""
+    parts: list[Content | tuple[str, str] | str] = [("  " + left("GPU", _GPU), "$muted")]
+    if plan.has_vram:
+        parts.append((right("GiB", _VRAM), "$muted"))
+    for position, column in enumerate(plan.columns):
+        style = "$foreground bold" if plan.first + position == cursor_column else "$muted"
+        parts.append((right(cut(plain(column.title), plan.column_width - 1), plan.column_width), style))
+    parts.append((right("best", _BEST), "$muted"))
+    if plan.hidden:
+        parts.append((f"  {plan.hidden} more ‹ ›", "$faint"))
+    return join(*parts)
+
+
+def row(
+    price_row: PriceRow, plan: Layout, *, cursor_column: int, here: bool, focused: bool, titles: dict[str, str]
+) -> Content:
+    """Return one GPU model's line. `here` is the cursor's row."""
+    best = price_row.best
+    parts: list[Content | tuple[str, str] | str] = [
+        ("▌ " if here else "  ", "$accent"),
+        (left(plain(price_row.gpu), _GPU), "bold" if here else ""),
+    ]
+    if plan.has_vram:
+        parts.append((right(str(price_row.vram_gib or "–"), _VRAM), "$muted"))
+    for position, column in enumerate(plan.columns):
+        cell = price_row.cells.get(column.name)
+        is_cursor = here and plan.first + position == cursor_column
+        is_best = cell is not None and best is not None and cell.provider == best.provider
+        parts.append(_cell(cell, column, plan.column_width, is_cursor=is_cursor and focused, is_best=is_best))
+    if best is None:
+        parts.append((right("–", _BEST), "$faint"))
+    else:
+        parts.append((right(money.price(best.price_micro_usd_per_gpu_hour), _BEST), "bold"))
+        if plan.has_best_name:
+            parts.append(("  " + left(plain(titles.get(best.provider, best.provider)), _BEST_NAME - 2), "$muted"))
+    return join(*parts)
+
+
+def _cell(cell: PriceCell | None, column: Column, width: int, *, is_cursor: bool, is_best: bool) -> Content:
+    if cell is None:
+        glyph, price, style, glyph_style = " ", "–", "$faint", "$faint"
+    else:
+        badge = stock_badge(cell.stock)
+        price, glyph = money.price(cell.price_micro_usd_per_gpu_hour), badge.glyph
+        sold_out = cell.stock is Stock.NONE
+        style = "$faint" if column.stale or sold_out else "$best bold" if is_best else ""
+        glyph_style = "$faint" if column.stale or sold_out else badge.style
+    amount = right(price, width - 3)
+    if is_cursor:
+        marked = "$cell-cursor-text on $cell-cursor bold"
+        return join(amount[:1], (amount[1:] + " " + glyph + " ", marked))
+    return join((amount + " ", style), (glyph, glyph_style), " ")
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """What is behind a cell: its offers as quotes, the cheapest first and sold-out ones last.
+
+    `offer_count` counts all of them, `quotes` may hold fewer; `source` says with which key they were fetched.
+    """
+
+    column: Column
+    gpu: str
+    quotes: Sequence[Quote]
+    offer_count: int
+    billing: BillingRule
+    boot_s: int
+    source: str
+
+
+def cell_title(view: CellView, width: int) -> Content:
+    """Return the left part of the line over a cell's offers: whose they are."""
+    return rule(join((plain(view.gpu), "bold"), (" on ", "$muted"), (plain(view.column.title), "bold")), width)
+
+
+def cell_age(view: CellView, width: int, *, now_ms: Ms) -> Content:
+    """Return the right part of that line: how old the offers are, and with which key they were fetched."""
+    if not view.quotes:
+        return rule("", width)
+    age = f"fetched {format_age(now_ms - view.quotes[0].offer.fetched_at_ms)} ago"
+    text = f"{age}, {plain(view.source)}" if view.source else age
+    return rule(
+        "", width, right_title=styled(cut(text, width - 6), "$state-waiting" if view.column.stale else "$muted")
+    )
+
+
+def cell_body(view: CellView, width: int, height: int) -> Content:
+    """Return a cell's price in every sense, and its offers; `height` lines at most."""
+    column = view.column
+    if not view.quotes:
+        why = plain(column.problem or "offers none of these")
+        return join("   ", (f"{plain(column.title)}: {why}", "$muted")).truncate(width, ellipsis=True)
+    lines = [_prices(view).truncate(width, ellipsis=True)]
+    if column.problem:
+        lines.append(styled(f"   ✕ {plain(column.problem)}", "$state-failed").truncate(width, ellipsis=True))
+    sold_out = sum(quote.offer.stock is Stock.NONE for quote in view.quotes)
+    room = height - len(lines)
+    shown = max(0, room if view.offer_count <= room and not sold_out else room - 1)
+    lines += [_offer_line(quote, width) for quote in view.quotes[:shown]]
+    rest = max(0, view.offer_count - shown)
+    tail = [f"{rest} more" if rest else "", f"{sold_out} sold out" if sold_out else ""]
+    if any(tail):
+        lines.append(styled("   " + "   ".join(filter(None, tail)), "$faint"))
+    return Content("\n").join(lines)
+
+
+def _prices(view: CellView) -> Content:
+    cheapest = view.quotes[0]
+    count = max(1, cheapest.offer.gpu_count)
+    listed = money.price(cheapest.offer.price_micro_usd_per_hour // count)
+    effective = money.price(cheapest.effective_micro_usd_per_hour // count)
+    facts = [
+        join((right(listed, 7), "$best bold"), (" list", "$muted")),
+        join((effective, "bold"), (" effective for an hour's work", "$muted")),
+        styled(f"starts in about {span(view.boot_s)}", "$muted"),
+    ]
+    if view.billing.minimum_s:
+        facts.append(styled(f"{span(view.billing.minimum_s)} billed at least", "$muted"))
+    return Content("   ").join(facts)
+
+
+def _offer_line(quote: Quote, width: int) -> Content:
+    offer = quote.offer
+    badge = stock_badge(offer.stock)
+    per_gpu = offer.price_micro_usd_per_hour // max(1, offer.gpu_count)
+    faint = "$faint" if offer.stock is Stock.NONE else ""
+    whole = f"{money.price(offer.price_micro_usd_per_hour)} in all" if offer.gpu_count > 1 else ""
+    line = join(
+        " ",
+        (right(money.price(per_gpu), 6), faint),
+        (f" {badge.glyph} ", badge.style),
+        (left(badge.word, 14), "$muted"),
+        (left(plain(offer.region, unknown="any region"), 12), faint),
+        (right(f"{offer.gpu_count} ×", 4) + " " + left(plain(offer.gpu), 16), faint),
+        (right(whole, 14) + "  ", "$muted"),
+    )
+    for part in _hardware(offer):
+        if line.cell_length + len(part) + 2 <= width:
+            line = join(line, (f"  {part}", "$muted"))
+    return line.truncate(width, ellipsis=True)
+
+
+def _hardware(offer: Offer) -> list[str]:
+    parts = []
+    if offer.vcpus is not None:
+        parts.append(f"{offer.vcpus:>3} vCPU")
+    if offer.ram_gib is not None:
+        parts.append(f"{offer.ram_gib:>4} GiB RAM")
+    if offer.disk_gib is not None:
+        parts.append(f"{offer.disk_gib} GiB disk")
+    if offer.tier is not Tier.ON_DEMAND:
+        parts.append(offer.tier.value)
+    if offer.reliability is not None:
+        parts.append(f"{offer.reliability:.1%} reliable")
+    return parts
+
+
+def empty(lines: Sequence[tuple[str, str]]) -> Content:
+    """Return a calm block for a matrix with nothing in it; pairs of text and style."""
+    return Content("\n").join([styled(text, style) for text, style in lines])

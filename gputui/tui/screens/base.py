@@ -1,0 +1,99 @@
+"""What all screens share: the frame, following the store, and showing what went wrong instead of falling over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.worker import Worker, WorkerState
+
+from gputui.core.desk import Desk
+from gputui.model.errors import GputuiError
+from gputui.tui.render.frame import FrameFacts
+from gputui.tui.widgets.frame import AlertLine, FrameFooter, FrameHeader
+
+if TYPE_CHECKING:
+    from gputui.tui.app import GputuiApp
+
+WIDE_FROM = 110
+"""Columns from which two panes stand side by side."""
+
+
+class BaseScreen(Screen[None]):
+    """A page with the frame around it. Subclasses compose `body` and reload in `refresh_data`."""
+
+    CRUMBS: ClassVar[tuple[str, ...]] = ()
+    HELP_SCOPES: ClassVar[tuple[str, ...]] = ()
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_FROM, "-wide")]  # noqa: RUF012 - as Textual has it
+
+    def compose(self) -> ComposeResult:
+        yield FrameHeader(self.CRUMBS)
+        yield AlertLine()
+        yield from self.body()
+        yield FrameFooter()
+
+    def body(self) -> Iterator[Widget]:
+        """Yield what is between header and footer."""
+        raise NotImplementedError
+
+    def refresh_data(self) -> None:
+        """Read the store again and show what is there now; called whenever the store has changed."""
+
+    def tick(self) -> None:
+        """Repaint what changes with time alone; called every second, every few over SSH."""
+
+    @property
+    def is_narrow(self) -> bool:
+        """True when panes stand one above the other, as the style sheets have it for `-narrow`."""
+        return self.app.size.width < WIDE_FROM
+
+    @property
+    def gputui(self) -> GputuiApp:
+        return cast("GputuiApp", self.app)
+
+    @property
+    def desk(self) -> Desk:
+        return self.gputui.desk
+
+    def on_mount(self) -> None:
+        self.gputui.store_changed.subscribe(self, self._store_changed)
+        self.gputui.clock_ticked.subscribe(self, self._clock_ticked)
+        self.show_frame(self.gputui.facts)
+        self.reload()
+
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        self.show_frame(self.gputui.facts)
+        self.reload()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        self.call_after_refresh(self.reload)
+
+    def reload(self) -> None:
+        """Call `refresh_data`, and say so when the store cannot be read."""
+        try:
+            self.refresh_data()
+        except GputuiError as error:
+            self.gputui.tell(error)
+
+    def show_frame(self, facts: FrameFacts | None) -> None:
+        if facts is not None:
+            self.query_one(FrameHeader).show(facts)
+            self.query_one(AlertLine).show(facts.alert)
+
+    def _store_changed(self, facts: FrameFacts) -> None:
+        if self.is_current:
+            self.show_frame(facts)
+            self.reload()
+
+    def _clock_ticked(self, facts: FrameFacts) -> None:
+        if self.is_current:
+            self.show_frame(facts)
+            self.tick()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.gputui.tell(event.worker.error)

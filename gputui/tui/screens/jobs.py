@@ -1,0 +1,286 @@
+"""Screen 4: every job, what it costs, how it got here, and its log as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import SuspendNotSupported
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from gputui.core.login import login_argv
+from gputui.core.reports import JobReport
+from gputui.core.runner.logfile import index_path, read_marks
+from gputui.model.errors import GputuiError
+from gputui.providers.registry import PROVIDERS, provider_info
+from gputui.tui import bindings
+from gputui.tui.own_desk import on_own_desk
+from gputui.tui.render import jobs as jobs_render
+from gputui.tui.render import money
+from gputui.tui.render.text import join, left, plain, rule, styled
+from gputui.tui.screens.base import BaseScreen
+from gputui.tui.screens.confirm import ConfirmScreen, Question
+from gputui.tui.widgets.log_view import LogView
+from gputui.tui.widgets.painted import Painted
+from gputui.tui.widgets.row_list import RowList
+
+JOBS_SHOWN = 200
+
+
+def provider_title(name: str) -> str:
+    """Return what a provider is called; its raw name when this version does not know it."""
+    return provider_info(name).title if name in PROVIDERS else name
+
+
+class JobsScreen(BaseScreen):
+    """A list and the job under its cursor."""
+
+    CRUMBS = ("Jobs",)
+    HELP_SCOPES = ("jobs", "list", "log")
+    CSS_PATH = "jobs.tcss"
+    BINDINGS = bindings.JOBS
+    HELP: ClassVar[str] = (
+        "Enter or l moves to the log, escape back to the list. Closing gputui changes nothing for a job: "
+        "the agent goes on, and the log is here when you come back. x asks before it stops anything."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reports: dict[str, JobReport] = {}
+        self._wanted: str | None = None
+
+    def body(self) -> Iterator[Widget]:
+        with Container(id="columns"):
+            with Vertical(id="left"):
+                yield Painted(id="list-title")
+                yield RowList(self._paint, row_height=2, id="list")
+            with Vertical(id="right"):
+                yield Painted(id="detail")
+                yield Painted(id="log-title")
+                yield LogView(id="log")
+                with VerticalScroll(id="events"):
+                    yield Painted(id="event-lines")
+        yield Static(id="empty")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(RowList).focus()
+
+    @property
+    def report(self) -> JobReport | None:
+        """The job under the cursor."""
+        return self._reports.get(self.query_one("#list", RowList).key or "")
+
+    def select(self, job_id: str) -> None:
+        """Put the cursor on a job, now or as soon as it is listed."""
+        self._wanted = job_id
+        self.reload()
+        self.query_one(RowList).focus()
+
+    def refresh_data(self) -> None:
+        reports = self.desk.jobs(limit=JOBS_SHOWN)
+        self._reports = {report.job.id: report for report in reports}
+        self.set_class(not reports, "-empty")
+        jobs = self.query_one("#list", RowList)
+        jobs.row_height = 1 if self.is_narrow else 2
+        if self._wanted is not None and self._wanted in self._reports:
+            jobs.set_keys(list(self._reports), cursor=self._wanted)
+            self._wanted = None
+        else:
+            jobs.set_keys(list(self._reports))
+        if not reports:
+            self.query_one("#empty", Static).update(self._nothing())
+        self._show_job()
+
+    def tick(self) -> None:
+        """Costs and durations of what is alive move with the clock."""
+        if any(not report.job.status.is_final for report in self._reports.values()):
+            self.reload()
+
+    @on(RowList.Moved)
+    def _show_job(self) -> None:
+        report = self.report
+        log = self.query_one(LogView)
+        log.open(self.desk.log_path(report.job.id) if report is not None else None)
+        if report is None:
+            return
+        now_ms = self.desk.clock.now_ms()
+        events = self.desk.events(report.job.id)
+        self.query_one("#detail", Painted).show(
+            lambda width: jobs_render.detail(report, events, now_ms=now_ms, width=width, title=provider_title)
+        )
+        if self.has_class("-events"):
+            self.query_one("#event-lines", Painted).show(lambda width: jobs_render.event_lines(events, width))
+        alive = sum(not found.job.status.is_final for found in self._reports.values())
+        title = join(
+            ("Jobs", "bold"),
+            (f" newest {JOBS_SHOWN}" if len(self._reports) == JOBS_SHOWN else f" {len(self._reports)}", "$muted"),
+        )
+        self.query_one("#list-title", Painted).show(
+            lambda width: rule(title, width, right_title=styled(f"{alive} live", "$muted"))
+        )
+        self._show_log_title()
+        self.refresh_bindings()
+
+    @on(LogView.Changed)
+    def _show_log_title(self) -> None:
+        report = self.report
+        if report is None:
+            return
+        log = self.query_one(LogView)
+        tabs = ("Events", "Log") if self.has_class("-events") else ("Log", "Events")
+        title = join((tabs[0], "bold"), (f"  {tabs[1]} e", "$faint"))
+        if self.has_class("-zoomed"):
+            title = join((plain(report.job.name), "bold"), "  ", title)
+        facts: list[Content] = []
+        if not self.has_class("-events"):
+            if log.problem:
+                facts.append(styled(log.problem, "$state-failed"))
+            facts += self._log_facts(log, is_over=report.job.status.is_final)
+            facts += _lost_stretches(self.desk.log_path(report.job.id))
+        right_title = Content("  ").join(facts)
+        self.query_one("#log-title", Painted).show(lambda width: rule(title, width, right_title=right_title))
+
+    @staticmethod
+    def _log_facts(log: LogView, *, is_over: bool) -> list[Content]:
+        if not log.line_count:
+            return [styled("no log" if is_over else "no log yet", "$muted")]
+        facts = [styled(f"{log.line_count:,} lines", "$muted")]
+        if not log.follows:
+            facts.insert(0, styled("paused: f follows", "$state-waiting"))
+        elif not is_over:
+            facts.insert(0, styled("following", "$state-running"))
+        return facts
+
+    def _paint(self, key: str, width: int, here: bool) -> list[Content]:
+        paint = jobs_render.wide_row if self.is_narrow else jobs_render.row
+        return paint(self._reports[key], now_ms=self.desk.clock.now_ms(), width=width, here=here, title=provider_title)
+
+    def _nothing(self) -> Content:
+        lines = [
+            styled("No jobs yet.", "bold"),
+            Content(""),
+            join(("n", "$accent bold"), (left("  describe one", 22), "$muted")),
+            join(("1", "$accent bold"), (left("  compare prices first", 22), "$muted")),
+        ]
+        return Content("\n").join(lines)
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "stop" and self.is_mounted:
+            report = self.report
+            return None if report is None or report.job.status.is_final else True
+        if action == "ssh" and self.is_mounted:
+            return True if self.report is not None and jobs_render.can_log_in(self.report) else None
+        if action in ("focus_log", "again", "toggle_events", "zoom") and self.is_mounted and self.report is None:
+            return None
+        return True
+
+    @on(RowList.Chosen)
+    def action_focus_log(self) -> None:
+        self.remove_class("-events")
+        self._show_log_title()
+        self.query_one(LogView).focus()
+
+    def action_zoom(self) -> None:
+        self.toggle_class("-zoomed")
+        (self.query_one(LogView) if self.has_class("-zoomed") else self.query_one("#list", RowList)).focus()
+        self.call_after_refresh(self._show_job)
+
+    def action_toggle_events(self) -> None:
+        self.toggle_class("-events")
+        (self.query_one("#events") if self.has_class("-events") else self.query_one(LogView)).focus()
+        self._show_job()
+
+    def escape(self) -> bool:
+        """Give the screen back, leave the log. Returns False when there was nothing to leave."""
+        if self.has_class("-zoomed"):
+            self.action_zoom()
+            return True
+        if self.has_class("-events"):
+            self.remove_class("-events")
+            self._show_log_title()
+            self.query_one("#list", RowList).focus()
+            return True
+        if not self.query_one("#list", RowList).has_focus and self._reports:
+            self.query_one("#list", RowList).focus()
+            return True
+        return False
+
+    def action_new(self) -> None:
+        self.gputui.action_go("deploy")
+
+    def action_again(self) -> None:
+        if self.report is not None:
+            self.gputui.open_deploy(self.report.job.spec)
+
+    def action_ssh(self) -> None:
+        """Give the terminal to ssh until it ends."""
+        report = self.report
+        if report is None or report.placement is None:
+            return
+        try:
+            argv = login_argv(self.desk.paths, report.placement)
+            with self.app.suspend():
+                self.gputui.run_outside(argv)
+        except SuspendNotSupported:
+            command = f"gputui machines ssh {plain(report.job.name)}"
+            self.notify(f"This terminal cannot be lent to ssh. Run: {command}", markup=False)
+        except GputuiError as error:
+            self.gputui.tell(error)
+
+    def action_stop(self) -> None:
+        """Ask, then wish the job stopped."""
+        report = self.report
+        if report is not None:
+            self.app.push_screen(
+                ConfirmScreen(self._stop_question(report)), lambda yes: self._stop_answered(yes, report.job.id)
+            )
+
+    def _stop_question(self, report: JobReport) -> Question:
+        placement = report.placement
+        if placement is None or not placement.state.may_bill:
+            where = "It has no machine yet, so nothing is being paid."
+        else:
+            region = f" {plain(placement.offer.region)}" if placement.offer.region else ""
+            where = (
+                f"Its machine at {plain(provider_title(placement.provider))}{region} costs "
+                f"{money.rate(report.rate_micro_usd_per_hour)} now, {money.spent(report.job.cost_micro_usd)} so far. "
+                "It is deleted, and billed until the provider takes the deletion; nothing keeps billing after that."
+            )
+        lost = "Lost: what the job has not written elsewhere, and the machine's disk. Kept: its log, here."
+        return Question(f"Stop {plain(report.job.name)}?", [where, lost], yes="Stop it", no="Keep", is_danger=True)
+
+    def _stop_answered(self, yes: bool | None, job_id: str) -> None:
+        if yes:
+            self._stop(job_id)
+
+    @work(group="stop", exit_on_error=False)
+    async def _stop(self, job_id: str) -> None:
+        try:
+            await on_own_desk(self.desk, lambda desk: desk.request_stop(job_id))
+        except GputuiError as error:
+            self.gputui.tell(error)
+        self.gputui.look()
+
+
+def _lost_stretches(log_path: Path) -> list[Content]:
+    """Return a warning when parts of a log never reached this machine."""
+    try:
+        count = _count_gaps(log_path, index_path(log_path).stat().st_size)
+    except OSError:
+        return []
+    return [styled(f"{count} stretch{'es' if count != 1 else ''} lost", "$state-failed")] if count else []
+
+
+@lru_cache(maxsize=16)
+def _count_gaps(log_path: Path, index_bytes: int) -> int:
+    """Count lost stretches; the index's size is part of the question, so that a grown index is read anew."""
+    return sum(mark.gap is not None for mark in read_marks(log_path))

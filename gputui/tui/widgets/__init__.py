@@ -1,0 +1,1 @@
+"""Widgets that show; each is told what to show and reports what was chosen."""

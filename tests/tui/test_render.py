@@ -1,0 +1,217 @@
+"""What is painted, without a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from gputui.core.agent_link import AgentCondition, AgentState
+from gputui.core.reports import JobReport
+from gputui.model.states import JobStatus, PlacementState
+from gputui.model.types import Job, JobSpec
+from gputui.store.wishes import Termination
+from gputui.tui.render import frame, jobs, log_line, matrix, money
+from gputui.tui.render.text import cut, left, plain, right, rule, span, spread, styled
+from gputui.tui.widgets.glyphs import to_ascii
+
+HOSTILE = "[/bold]\x1b[2J\x1b]0;own\x07\u202eevil\u202c\r\nnext\t\x00[@click=app.quit]x"
+
+
+def test_foreign_text_becomes_one_harmless_line() -> None:
+    assert plain(HOSTILE) == "[/bold][2J]0;ownevil  next [@click=app.quit]x"
+    assert plain(None) == "–"
+
+
+@pytest.mark.parametrize("text", ["", "a", "abcdef", "日本語のテスト", "😀😀😀😀"])
+def test_cells_have_their_width(text: str) -> None:
+    assert cell_len(left(text, 6)) == 6
+    assert cell_len(cut(text, 5)) <= 5
+
+
+def test_money_is_never_cut() -> None:
+    assert right("1,234,567.89", 4) == "1,234,567.89"
+    assert spread(styled("a long name of a job"), styled("$1,234.50"), 14).plain.endswith("$1,234.50")
+
+
+@pytest.mark.parametrize(
+    ("micro", "shown"),
+    [(2_290_000, "2.29"), (87_500, "0.0875"), (0, "0.00"), (18_320_000, "18.32"), (None, "–")],
+)
+def test_prices(micro: int | None, shown: str) -> None:
+    assert money.price(micro) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (600, "10 min"),
+        (150, "2 min 30 s"),
+        (14_400, "4 h"),
+        (5400, "1 h 30 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_round_spans(seconds: int, shown: str) -> None:
+    assert span(seconds) == shown
+
+
+def test_a_rule_fills_its_width() -> None:
+    assert rule("Jobs", 40, right_title="2 live").cell_length == 40
+    assert rule("A title that is longer than the room there is", 20).cell_length <= 20
+
+
+def test_ascii_keeps_every_width() -> None:
+    text = "● gputui › Jobs ─── $2.29 ± 0.01 日本"
+    assert to_ascii(text).isascii()
+    assert cell_len(to_ascii(text)) == cell_len(text)
+
+
+# Log lines
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"plain", "plain"),
+        (b" 10%\r 60%\r100% done", "100% done"),
+        (b"windows line\r", "windows line"),
+        (b"\x1b[1;32mgreen\x1b[0m and not", "green and not"),
+        (b"\x1b[2J\x1b[H\x1b[?25lhidden cursor", "hidden cursor"),
+        (b"\x1b]0;title\x07after", "after"),
+        (b"\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        (b"\x1bPq#0\x1b\\sixel", "sixel"),
+        (b"tab\there", "tab     here"),
+        (b"[/red] [@click=app.quit]x[/]", "[/red] [@click=app.quit]x[/]"),
+        ("\u202eright to left".encode(), "right to left"),
+        (b"\xff\xfe not utf-8", "\ufffd\ufffd not utf-8"),
+        (b"lone \x1b escape\x1b", "lone escape"),
+        (b"", ""),
+    ],
+)
+def test_log_lines_cannot_do_harm(raw: bytes, shown: str) -> None:
+    painted = log_line.paint(raw)
+    assert painted.plain == shown
+    assert not any(span.style and "link" in str(span.style) for span in painted.spans)
+
+
+def test_colours_of_a_log_line_are_kept() -> None:
+    painted = log_line.paint(b"\x1b[33mwarning:\x1b[0m slow")
+    assert painted.plain == "warning: slow"
+    assert [painted.plain[found.start : found.end] for found in painted.spans] == ["warning:"]
+
+
+def test_an_endless_log_line_is_cut() -> None:
+    assert len(log_line.paint(b"x" * 1_000_000).plain) == log_line.MAX_SHOWN + 1
+
+
+# The matrix
+
+
+def _columns(count: int) -> list[matrix.Column]:
+    return [matrix.Column(f"p{number}", f"Provider {number}") for number in range(count)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("cursor", [0, 5])
+def test_the_cursor_column_is_always_visible_and_everything_fits(width: int, count: int, cursor: int) -> None:
+    cursor = min(cursor, count - 1)
+    plan = matrix.layout(_columns(count), width, cursor)
+    assert plan.first <= cursor < plan.first + len(plan.columns)
+    assert plan.hidden == count - len(plan.columns)
+    if not plan.hidden:
+        assert matrix.header(plan, cursor_column=cursor).cell_length <= width
+
+
+# The alert
+
+
+def _alert(**changes: Any) -> str | None:
+    facts: dict[str, Any] = {
+        "now_ms": 1_000_000,
+        "alive_jobs": 2,
+        "rate": 3_980_000,
+        "agent": AgentState(AgentCondition.RUNNING, 7, 999_000, "1", {}),
+        "terminations": [],
+        "live_placements": [],
+        "refused_keys": {},
+    }
+    return frame.alert(**{**facts, **changes})
+
+
+def test_no_alert_when_all_is_well() -> None:
+    assert _alert() is None
+    assert _alert(agent=AgentState(AgentCondition.NONE, None, None, None, {}), alive_jobs=0) is None
+
+
+def test_unguarded_jobs_say_what_they_cost_and_which_key_helps() -> None:
+    text = _alert(agent=AgentState(AgentCondition.NONE, None, None, None, {}))
+    assert text == "2 jobs at $3.98/h unguarded: no agent is watching. Press A to start it."
+
+
+def test_a_silent_agent_is_told_with_its_pid() -> None:
+    text = _alert(agent=AgentState(AgentCondition.HUNG, 7, 900_000, "1", {}))
+    assert text is not None
+    assert "(pid 7) has been silent for 1 min" in text
+
+
+def test_a_machine_that_will_not_die_is_told_after_a_while() -> None:
+    wish = Termination("t", "huddle", "dep_1", None, 1_000_000 - frame.SLOW_DEATH_MS, 9, "500", None)
+    assert _alert(terminations=[wish]) is None
+    text = _alert(terminations=[replace(wish, requested_at_ms=wish.requested_at_ms - 1)])
+    assert text is not None
+    assert "huddle machine dep_1 won't die" in text
+
+
+def test_a_refused_key_is_told_only_while_a_machine_runs_there() -> None:
+    placement = SimpleNamespace(provider="huddle", state=PlacementState.RUNNING, terminating_at_ms=None)
+    assert _alert(refused_keys={"huddle": "Huddle"}) is None
+    text = _alert(refused_keys={"huddle": "Huddle"}, live_placements=[placement])
+    assert text == "Huddle refuses the key while a machine runs there. Run: gputui auth login huddle"
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_the_header_fits_and_keeps_the_burn_rate(desk: Any, width: int) -> None:
+    from gputui.tui.frame_facts import load_frame_facts
+
+    accounts = [desk.accounts.account(name) for name in desk.accounts.names()]
+    header = frame.header(["Matrix"], load_frame_facts(desk, accounts), width)
+    assert header.cell_length <= width
+    assert "$2.29/h" in header.plain
+
+
+# Jobs
+
+
+def test_hostile_text_in_a_job_stays_text(kit: SimpleNamespace) -> None:
+    spec = JobSpec(gpu="H100", image=HOSTILE, command=HOSTILE)
+    job = Job(
+        id="0" * 26,
+        spec=spec,
+        status=JobStatus.FAILED,
+        phase=HOSTILE,
+        created_at_ms=kit.NOW_MS,
+        name=HOSTILE,
+        error=HOSTILE,
+    )
+    report = JobReport(job, None, ())
+    shown = jobs.detail(report, [], now_ms=kit.NOW_MS, width=80, title=str)
+    assert "\x1b" not in shown.plain
+    assert "\u202e" not in shown.plain
+    assert "[/bold]" in shown.plain
+    assert all(line.cell_length <= 80 for line in shown.split("\n"))
+
+
+def test_a_long_timeline_keeps_its_end(desk: Any, kit: SimpleNamespace) -> None:
+    report = desk.jobs()[0]
+    events = desk.events(report.job.id) * 20
+    shown = jobs.timeline(events, now_ms=kit.NOW_MS, width=40, is_over=False)
+    assert shown.cell_length <= 40
+    assert shown.plain.startswith("… › ")
+    assert "running 1:12:09" in shown.plain
