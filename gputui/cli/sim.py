@@ -22,7 +22,7 @@ from gputui.cli.output import say
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same faults.")
 @click.option("--print-env", is_flag=True, help="Print the export lines that point a client here, and end.")
 def sim(names: tuple[str, ...], port: int, boot_s: float, seed: int, print_env: bool) -> None:
-    """Serve the API of provider NAME under /NAME, with its machines answering SSH, until interrupted.
+    """Serve the API of provider NAME ("all" for every one) under /NAME, with its machines answering SSH, until interrupted.
 
     Any key that begins with "sim-" is accepted. GET /_sim/truth tells what really exists and what it cost. No command of
     a job is ever executed here; the machines only pretend.
@@ -30,8 +30,10 @@ def sim(names: tuple[str, ...], port: int, boot_s: float, seed: int, print_env: 
     import asyncio
 
     from gputui.local.clock import SystemClock
-    from gputui.sim.serve import env_lines, serve
+    from gputui.sim.serve import PROVIDER_APPS, env_lines, serve
 
+    if names == ("all",):
+        names = tuple(PROVIDER_APPS)
     lines = [line for name in names for line in env_lines(name, port)]
     if print_env:
         click.echo("\n".join(lines))

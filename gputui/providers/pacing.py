@@ -35,16 +35,27 @@ class Pace:
 
 
 class Pacer:
-    """Grants requests to one provider. `urgent` names the operations that may use the reserve."""
+    """Grants requests to one provider. `urgent` names the operations that may use the reserve.
+
+    `limits_are_per_operation` says that being asked to slow down with one operation means nothing for the others.
+    """
 
     def __init__(
-        self, folder: Path, provider: str, paces: Sequence[Pace], *, clock: Clock, urgent: frozenset[str] = frozenset()
+        self,
+        folder: Path,
+        provider: str,
+        paces: Sequence[Pace],
+        *,
+        clock: Clock,
+        urgent: frozenset[str] = frozenset(),
+        limits_are_per_operation: bool = False,
     ) -> None:
         self._path = folder / f"{provider}.json"
         self._provider = provider
         self._paces = tuple(paces)
         self._clock = clock
         self._urgent = urgent
+        self._limits_are_per_operation = limits_are_per_operation
         self._state: dict[str, float] = {}
 
     async def wait_turn(self, operation: str, *, deadline_s: float) -> None:
@@ -65,18 +76,22 @@ class Pacer:
             await asyncio.sleep(wait_s)
             waited_s += wait_s
 
-    def slow_down(self, for_s: float) -> None:
-        """Let nobody ask for a while: the provider said so."""
+    def slow_down(self, for_s: float, operation: str = "") -> None:
+        """Let nobody ask for a while (or for this alone, where limits are per operation): the provider said so."""
+        key = self._blocked_key(operation)
         with self._locked():
             until_ms = self._clock.now_ms() + for_s * 1000
-            self._state["blocked_until_ms"] = max(until_ms, self._state.get("blocked_until_ms", 0))
+            self._state[key] = max(until_ms, self._state.get(key, 0))
+
+    def _blocked_key(self, operation: str) -> str:
+        return f"{operation}_blocked_until_ms" if self._limits_are_per_operation else "blocked_until_ms"
 
     def _try_take(self, operation: str) -> float:
         """Take one request from every pace that holds for it, or none and return how many seconds to wait."""
         matching = [pace for pace in self._paces if pace.operations is None or operation in pace.operations]
         with self._locked():
             now_ms = self._clock.now_ms()
-            wait_s = (self._state.get("blocked_until_ms", 0) - now_ms) / 1000
+            wait_s = (self._state.get(self._blocked_key(operation), 0) - now_ms) / 1000
             filled = {}
             for pace in matching:
                 tokens = self._tokens(pace, now_ms)

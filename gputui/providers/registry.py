@@ -84,6 +84,45 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             client="gputui.providers.huddle.client:HuddleClient",
         ),
         ProviderInfo(
+            name="lambda",
+            title="Lambda",
+            short="la",
+            needs_key=True,
+            default_url="https://cloud.lambda.ai/api/v1",
+            key_variables=("LAMBDA_API_KEY",),
+            key_page="https://cloud.lambda.ai/api-keys/cloud-api",
+            runs=Runs.VM,
+            typical_boot_s=300,  # 4 to 6 minutes in public measurements of one-GPU types; 10 to 15 for several GPUs
+            # By the minute once health checks pass; an older page of the docs says from boot, so both edges are kept.
+            billing=BillingRule(
+                granularity_s=60,
+                minimum_s=0,
+                starts="ordered-or-running",
+                stops="terminate",
+                source="Lambda docs, public-cloud/billing (2026)",
+            ),
+            client="gputui.providers.lambda_.client:LambdaClient",
+        ),
+        ProviderInfo(
+            name="tensordock",
+            title="TensorDock",
+            short="td",
+            needs_key=True,
+            default_url="https://dashboard.tensordock.com/api/v2",
+            key_variables=("TENSORDOCK_API_TOKEN",),  # TENSORDOCK_API_KEY is often the old API's id, not the token
+            key_page="dashboard.tensordock.com/developers, the API Token of an authorization",
+            runs=Runs.VM,
+            typical_boot_s=90,  # address 5-30 s after the order, first boot 60-90 s more, in public reports
+            billing=BillingRule(
+                granularity_s=1,
+                minimum_s=0,
+                starts="ordered-or-running",
+                stops="terminate",
+                source="TensorDock's cloud GPU page (per second) and storefront (what each state costs)",
+            ),
+            client="gputui.providers.tensordock.client:TensorDockClient",
+        ),
+        ProviderInfo(
             name="mock",
             title="Mock",
             short="mo",

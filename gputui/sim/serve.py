@@ -18,7 +18,9 @@ from gputui.model.errors import NotFoundError
 from gputui.sim.fleet import SshFleet
 from gputui.sim.gate import ProviderApp
 from gputui.sim.huddle import app as huddle
+from gputui.sim.lambda_ import app as lambda_
 from gputui.sim.loopback import listen, serve_until_stopped
+from gputui.sim.tensordock import app as tensordock
 from gputui.sim.transport import asgi_transport
 from gputui.sim.truth import TruthApp
 from gputui.sim.world import World
@@ -39,6 +41,8 @@ class ProviderSim:
 
 PROVIDER_APPS: Mapping[str, ProviderSim] = {
     "huddle": ProviderSim(huddle.build, huddle.API_PATH),
+    "lambda": ProviderSim(lambda_.build, lambda_.API_PATH),
+    "tensordock": ProviderSim(tensordock.build, tensordock.API_PATH),
 }
 
 

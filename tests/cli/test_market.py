@@ -167,7 +167,7 @@ def test_route_gives_the_order_of_trying_and_a_reason_for_every_loser(cli: Any, 
     assert plan["chosen"]["expected_total_usd"] == "4.58"
     reasons = {loser["offer"]["id"]: loser["constraint"] for loser in plan["rejected"]}
     assert reasons == {"two": "gpu-count", "sold": "stock", "over": "price"}
-    assert [entry["provider"] for entry in plan["not_asked"]] == ["huddle"]
+    assert "huddle" in [entry["provider"] for entry in plan["not_asked"]]
     shown = cli("route", "--gpu", "H100", "--budget-max", "5").out
     assert "over your cap" in shown
 

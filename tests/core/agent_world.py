@@ -17,7 +17,7 @@ from gputui.local.secrets import KeyFound, KeySource, Secrets
 from gputui.model.errors import ShellError
 from gputui.model.shell import Shell, ShellResult
 from gputui.model.types import JobSpec
-from gputui.sim.serve import build_app
+from gputui.sim.serve import PROVIDER_APPS, build_app
 from gputui.sim.transport import asgi_transport
 from gputui.sim.vtime import VirtualClock
 from gputui.sim.world import World
@@ -75,7 +75,7 @@ class AgentWorld:
     def start_agent(self) -> None:
         """Start an agent with a store of its own, as another process would have."""
         store = open_store(self.desk.paths.database)
-        crew = crew_for(self.desk, store, {"huddle": self.open_shell})
+        crew = crew_for(self.desk, store, dict.fromkeys(PROVIDER_APPS, self.open_shell))
         supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=1.0)
 
         async def run() -> None:
@@ -144,8 +144,10 @@ async def agent_world(
         secrets=Secrets(paths, environ={}),
         keys=FixedKeys(),
         clock=clock,
-        environ={"GPUTUI_HUDDLE_URL": "http://sim/huddle/api/v1"},
-        transports={"huddle": asgi_transport(build_app(world, ["huddle"]))},
+        environ={
+            f"GPUTUI_{name.upper()}_URL": f"http://sim/{name}{sim.api_path}" for name, sim in PROVIDER_APPS.items()
+        },
+        transports=dict.fromkeys(PROVIDER_APPS, asgi_transport(build_app(world, list(PROVIDER_APPS)))),
         agent_is_here=True,
     )
     shop = AgentWorld(desk, world)

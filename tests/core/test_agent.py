@@ -13,6 +13,7 @@ from agent_world import AgentWorld, agent_world
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
 from gputui.model.units import cost_of_seconds, usd_to_micro
+from gputui.sim.serve import PROVIDER_APPS
 from gputui.sim.truth import truth_of
 from gputui.sim.vtime import run_virtual
 
@@ -42,7 +43,7 @@ def check_nothing_leaks(shop: AgentWorld) -> None:
     bills: dict[str, int] = {machine["label"]: usd_to_micro(machine["bill_usd"]) for machine in found["machines"]}
     for report in shop.desk.jobs():
         placements = shop.desk.placements(report.job.id)
-        if any(placement.provider != "huddle" for placement in placements):
+        if any(placement.provider == "mock" for placement in placements):
             continue  # the mock keeps its own books
         bill = sum(bills.get(placement.label, 0) for placement in placements)
         job = report.job
@@ -64,6 +65,31 @@ def test_a_job_of_hours_runs_in_no_time(play: Callable[..., None]) -> None:
         assert any("python train.py" in line for line in lines)
         assert machines_ever(shop) == 1
         assert report.job.cost_micro_usd > 5 * 1_000_000
+
+    play(scene)
+
+
+@pytest.mark.parametrize("provider", list(PROVIDER_APPS))
+def test_a_job_runs_to_its_end_at_every_provider(play: Callable[..., None], provider: str) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        report = await shop.finished(shop.submit(provider=provider, env={"MOCK_DURATION_S": "900"}))
+        assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0), report.job
+        assert any("python train.py" in line for line in shop.log_lines(report.job.id))
+
+    play(scene)
+
+
+@pytest.mark.parametrize("provider", list(PROVIDER_APPS))
+@pytest.mark.parametrize("fault", ["lost_reply", "server_error_after_commit"])
+def test_a_lost_reply_makes_no_second_machine_at_any_provider(
+    play: Callable[..., None], provider: str, fault: str
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        order = {"huddle": "deploy", "lambda": "launch", "tensordock": "create"}[provider]
+        shop.world.faults.set(**{fault: {"count": 1, "operation": order}})
+        report = await shop.finished(shop.submit(provider=provider))
+        assert report.job.status is JobStatus.COMPLETED, report.job
+        assert machines_ever(shop) == 1
 
     play(scene)
 

@@ -12,11 +12,12 @@ import pytest
 
 from gputui.core.accounts import HandedKeys
 from gputui.core.desk import Desk
-from gputui.local.config import Config
+from gputui.local.config import Config, ProviderConfig
 from gputui.local.paths import Paths
 from gputui.local.secrets import Secrets
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, JobSpec, Offer, Placement, Stock
+from gputui.providers.registry import PROVIDERS
 from gputui.store import jobs as job_store
 from gputui.store import offers as offer_store
 from gputui.store import usage as usage_store
@@ -36,6 +37,12 @@ class StandingClock:
 
     def now_ms(self) -> int:
         return self.time_ms
+
+
+def two_providers(config: Config) -> Config:
+    """Return the configuration with all but two providers switched off, so that the pictures stay when one is added."""
+    off = {name: ProviderConfig(enabled=False) for name in PROVIDERS if name not in ("huddle", "mock")}
+    return replace(config, providers={**off, **config.providers})
 
 
 @pytest.fixture
@@ -73,7 +80,7 @@ def make_desk(tmp_path: Path, clock: StandingClock) -> Iterator[DeskMaker]:
         paths.ensure()
         desk = Desk.assemble(
             paths,
-            config or Config(),
+            two_providers(config or Config()),
             secrets=Secrets(paths, environ={}),
             keys=HandedKeys(dict.fromkeys(keys, FAKE_KEY)),
             clock=clock,

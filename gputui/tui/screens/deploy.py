@@ -16,7 +16,7 @@ from gputui.core import catalog
 from gputui.core.routing import no_match
 from gputui.model.errors import AuthError, GputuiError, UsageError
 from gputui.model.types import JobKind, JobSpec
-from gputui.providers.registry import PROVIDERS, provider_info
+from gputui.providers.registry import provider_info
 from gputui.tui import bindings, deploy_form
 from gputui.tui.render import plan as plan_render
 from gputui.tui.render.text import join, plain, rule, styled
@@ -42,7 +42,7 @@ class DeployScreen(BaseScreen):
         with Horizontal(id="columns"):
             with Vertical(id="left"):
                 yield Painted(id="what")
-                yield DeployForm(deploy_form.sections(list(PROVIDERS)), id="form")
+                yield DeployForm(deploy_form.sections(self.desk.accounts.names()), id="form")
                 yield Button(join("Review ", ("pgdn", "$faint")), id="to-review", compact=True)
             with Vertical(id="right"):
                 yield Painted(id="plan-title")
