@@ -30,6 +30,7 @@ from gputui.model.errors import (
     Transient,
     Unreachable,
 )
+from gputui.providers.events import Patience, ServerEvent, read_until_quiet
 from gputui.providers.pacing import Pacer
 
 READ_TIMEOUT = httpx.Timeout(20.0, connect=8.0, pool=10.0)
@@ -64,6 +65,8 @@ class Reply:
 # What an answer with JSON means to this provider: an error, or None for what its HTTP status says by itself.
 # It is asked about 2xx answers, too.
 ErrorMapper = Callable[[Reply], ProviderError | None]
+# For how many seconds nobody may ask any more, as told by the headers of any answer (lower case); None: no such word.
+PauseReader = Callable[[Mapping[str, str]], float | None]
 
 
 def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
@@ -139,8 +142,8 @@ def message_in(data: Any) -> str:
 class HttpClient:
     """One provider account over HTTP. Not shared between accounts; close it with `aclose`.
 
-    `secrets` are the words to strike out of every error; `pacer` keeps to the provider's request limits. Raises
-    ConfigError for an address that would send them in clear.
+    `secrets` are the words to strike out of every error; `pacer` keeps to the provider's request limits, and to what
+    `read_pause` finds in the headers of its answers. Raises ConfigError for an address that would send them in clear.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class HttpClient:
         map_error: ErrorMapper | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         pacer: Pacer | None = None,
+        read_pause: PauseReader | None = None,
     ) -> None:
         if transport is None:
             _check_url(provider, base_url)
@@ -161,6 +165,7 @@ class HttpClient:
         self._clock = clock
         self._map_error = map_error
         self._pacer = pacer
+        self._read_pause = read_pause
         self._secrets = tuple(secret for secret in secrets if secret)
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
@@ -223,6 +228,68 @@ class HttpClient:
             method, path, operation=operation, json_body=json_body, headers=headers, deadline_s=deadline_s
         )
 
+    async def read_events(
+        self,
+        path: str,
+        *,
+        operation: str,
+        patience: Patience,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[ServerEvent]:
+        """Return what a stream of server-sent events has to say until it falls quiet; none is no error.
+
+        Asked once, after waiting for a turn as long as for a first event. A server may keep back even its status until it
+        has an event, so a connection on which nothing comes counts as a quiet one. What came before it broke is returned.
+        """
+        try:
+            return await self._events_once(path, operation, patience, params, headers)
+        except ProviderError as error:
+            error.may_exist = False
+            raise
+
+    async def _events_once(
+        self,
+        path: str,
+        operation: str,
+        patience: Patience,
+        params: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> list[ServerEvent]:
+        if self._pacer is not None:
+            await self._pacer.wait_turn(operation, deadline_s=patience.wait_s)
+        timeout = httpx.Timeout(patience.wait_s, connect=READ_TIMEOUT.connect, pool=READ_TIMEOUT.pool)
+        told = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **(headers or {})}
+        request = self._request("GET", path, params=params, headers=told, timeout=timeout)
+        events: list[ServerEvent] = []
+        try:
+            async with asyncio.timeout(READ_DEADLINE_S + patience.wait_s + patience.limit_s):
+                response = await self._client.send(request, stream=True)
+                try:
+                    if response.is_success and _is_event_stream(response):
+                        self._note_pause(response, operation)
+                        await read_until_quiet(response.aiter_bytes(), patience, events)
+                        return events
+                    body = await self._body_of(response, operation)
+                finally:
+                    await response.aclose()
+        except httpx.ReadTimeout:
+            return events
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            if any(event.data is not None for event in events):
+                return events
+            failure: ProviderError = self._failure(error, operation)
+        else:
+            reply = self._heard(response, body, operation)
+            failure = Malformed(
+                f"{self._provider} answered {operation} with no stream of events.",
+                provider=self._provider,
+                operation=operation,
+                status=reply.status,
+                request_id=reply.request_id,
+            )
+        raise failure
+
     async def _once(
         self,
         method: str,
@@ -240,14 +307,7 @@ class HttpClient:
             timeout = httpx.Timeout(deadline_s, connect=timeout.connect, pool=timeout.pool)
         if self._pacer is not None:
             await self._pacer.wait_turn(operation, deadline_s=READ_TURN_S if is_read else WRITE_TURN_S)
-        request = self._client.build_request(
-            method,
-            path.lstrip("/"),
-            params={name: value for name, value in (params or {}).items() if value is not None},
-            json=json_body,
-            headers=dict(headers or {}),
-            timeout=timeout,
-        )
+        request = self._request(method, path, params=params, headers=headers, timeout=timeout, json_body=json_body)
         try:
             async with asyncio.timeout(deadline_s or (READ_DEADLINE_S if is_read else WRITE_DEADLINE_S)):
                 response = await self._client.send(request, stream=True)
@@ -258,14 +318,43 @@ class HttpClient:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             failure = self._failure(error, operation)
         else:
-            try:
-                return self._read(response, body, operation)
-            except RateLimited as error:
-                if self._pacer is not None and error.retry_after_s is not None:
-                    self._pacer.slow_down(error.retry_after_s, operation)
-                raise
+            return self._heard(response, body, operation)
         # Raised out here so that the HTTP library's exception, which holds the request and its key, is not attached.
         raise failure
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        timeout: httpx.Timeout,
+        json_body: Any = None,
+    ) -> httpx.Request:
+        return self._client.build_request(
+            method,
+            path.lstrip("/"),
+            params={name: value for name, value in (params or {}).items() if value is not None},
+            json=json_body,
+            headers=dict(headers or {}),
+            timeout=timeout,
+        )
+
+    def _heard(self, response: httpx.Response, body: bytes, operation: str) -> Reply:
+        """Read an answer, and keep to what it says of the provider's limits."""
+        self._note_pause(response, operation)
+        try:
+            return self._read(response, body, operation)
+        except RateLimited as error:
+            if self._pacer is not None and error.retry_after_s is not None:
+                self._pacer.slow_down(error.retry_after_s, operation)
+            raise
+
+    def _note_pause(self, response: httpx.Response, operation: str) -> None:
+        pause_s = self._read_pause(response.headers) if self._read_pause is not None else None
+        if self._pacer is not None and pause_s is not None:
+            self._pacer.slow_down(pause_s, operation)
 
     async def _body_of(self, response: httpx.Response, operation: str) -> bytes:
         chunks: list[bytes] = []
@@ -372,6 +461,11 @@ def _parse(body: bytes) -> tuple[Any, bool]:
         return json.loads(body), False
     except (ValueError, RecursionError):
         return None, True
+
+
+def _is_event_stream(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def _is_tls(error: BaseException) -> bool:

@@ -26,7 +26,8 @@ _NANO = Decimal("0.000000001")
 class BillingTerms:
     """How one machine is billed, fixed when it is ordered. Time is rounded up to a multiple of `granularity_s`.
 
-    `start` is "running" (when it first runs) or "ordered". A machine that never runs costs nothing under "running".
+    `start` is "running" (when it first runs), "placed" (when its setup begins) or "ordered". A machine that never runs costs
+    nothing under "running". One that has failed costs nothing unless `charges_failed`.
     A released machine costs `released_usd_per_hour`, whatever its price. Where `idle_usd_per_hour` is set, the price is owed
     only while the machine runs and this while it is set up, has failed or is released (its disk, say), failed or not.
     """
@@ -36,6 +37,7 @@ class BillingTerms:
     tick_s: int = 600
     granularity_s: int = 1
     charges_offline: bool = True
+    charges_failed: bool = True
     released_usd_per_hour: Decimal = Decimal(0)
     idle_usd_per_hour: Decimal | None = None
 
@@ -53,10 +55,13 @@ def billing_start_ms(timeline: Sequence[tuple[int, Life]], terms: BillingTerms, 
     """Return when billing of a machine began, None when it has not by `until_ms` or when it failed without ever running."""
     passed = [(at, life) for at, life in timeline if at <= until_ms]
     first_run_ms = next((at for at, life in passed if life is Life.RUNNING), None)
-    if terms.start == "running" or first_run_ms is not None:
-        return first_run_ms if terms.start == "running" else passed[0][0]
+    if terms.start == "running":
+        return first_run_ms
     failed = terms.idle_usd_per_hour is None and any(life in (Life.NO_CAPACITY, Life.ERROR) for _, life in passed)
-    return passed[0][0] if passed and not failed else None
+    if first_run_ms is None and failed:
+        return None
+    waits = (Life.ORDERED,) if terms.start == "placed" else ()
+    return next((at for at, life in passed if life not in waits), None)
 
 
 def bill_usd(
@@ -124,6 +129,8 @@ def _spans(
 def _is_charged(life: Life, terms: BillingTerms) -> bool:
     if life is Life.OFFLINE:
         return terms.charges_offline
+    if life is Life.ERROR:
+        return terms.charges_failed
     return life not in (Life.DELETED, Life.NO_CAPACITY)
 
 

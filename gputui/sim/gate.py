@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -52,11 +52,15 @@ class Keyed(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint answers. `payload` is JSON, or raw bytes to be sent as they are; None is an empty body."""
+    """What an endpoint answers. `payload` is JSON, or raw bytes to be sent as they are; None is an empty body.
+
+    Where there is a `stream`, the body is what it yields, as it yields it, until it ends or the client has left.
+    """
 
     payload: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,8 @@ class Endpoint:
     handler: Handler
 
 
-class _Cut(Exception):
-    """The connection is to be dropped; `refused` as if it had never been accepted."""
+class Cut(Exception):
+    """The connection is to be dropped, in the middle of a stream too; `refused` as if it had never been accepted."""
 
     def __init__(self, *, refused: bool = False) -> None:
         self.refused = refused
@@ -128,14 +132,14 @@ class ProviderApp:
         request = Request(scope, receive)
         try:
             answer = await self._answer(request)
-        except _Cut as cut:
+            headers = {"content-type": "application/json", **answer.headers, self._request_id_header: request_id}
+            if answer.stream is not None:
+                await _send_stream(answer.stream, answer.status, headers, receive, send)
+                return
+        except Cut as cut:
             await _drop(scope, receive, refused=cut.refused)
             return
-        response = Response(
-            _encoded(answer.payload),
-            status_code=answer.status,
-            headers={"content-type": "application/json", **answer.headers, self._request_id_header: request_id},
-        )
+        response = Response(_encoded(answer.payload), status_code=answer.status, headers=headers)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Answer:
@@ -158,12 +162,12 @@ class ProviderApp:
         return await self._spoil(call, answer)
 
     async def _refuse(self, call: Call) -> Answer | None:
-        """Return the answer of a request that a fault keeps from taking effect, None to go on. Raises _Cut."""
+        """Return the answer of a request that a fault keeps from taking effect, None to go on. Raises Cut."""
         faults = self._world.faults
         if call.fires("connect_error"):
-            raise _Cut(refused=True)
+            raise Cut(refused=True)
         if call.fires("cut_before"):
-            raise _Cut
+            raise Cut
         if call.fires("timeout_before"):
             await self._hang(call)
         delay_s = faults.number("latency_s") + (faults.number("slow_s") if call.fires("slow") else 0.0)
@@ -177,9 +181,9 @@ class ProviderApp:
         return Answer(_HTML, 503, _HTML_TYPE) if call.fires("html_error") else None
 
     async def _spoil(self, call: Call, answer: Answer) -> Answer:
-        """Return what is left of an answer after the faults that let the request take effect. Raises _Cut."""
+        """Return what is left of an answer after the faults that let the request take effect. Raises Cut."""
         if call.fires("lost_reply"):
-            raise _Cut
+            raise Cut
         if call.fires("timeout_after"):
             await self._hang(call)
         if call.fires("server_error_after_commit"):
@@ -198,7 +202,32 @@ class ProviderApp:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._world.faults.number("hang_s")):
                 await _disconnected(call.request.receive)
-        raise _Cut
+        raise Cut
+
+
+async def _send_stream(
+    stream: AsyncIterator[bytes], status: int, headers: Mapping[str, str], receive: Receive, send: Send
+) -> None:
+    """Send what a stream yields until it ends or the client leaves. Raises Cut when the stream does."""
+
+    async def send_chunks() -> None:
+        async for chunk in stream:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    # The head alone says nothing to the client before the first bytes of a body, which may be long in coming.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    sending, leaving = asyncio.create_task(send_chunks()), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.wait({sending, leaving})
+    if not sending.cancelled():
+        sending.result()
 
 
 async def _drop(scope: Scope, receive: Receive, *, refused: bool) -> None:

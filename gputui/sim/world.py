@@ -62,7 +62,7 @@ class Order:
 
     `machine_id` is the machine's id where the provider's ids are no UUIDs. The times are those of `BillingTerms`.
     `units` is how much of the type's capacity it takes. `usd_per_hour` is the price where it is not the type's list price;
-    `billing_start` and `charges_offline` None leave that to the knobs.
+    `billing_start` and `charges_offline` None leave that to the knobs; `charges_failed` is that of `BillingTerms`.
     """
 
     account: Account
@@ -82,6 +82,7 @@ class Order:
     released_usd_per_hour: Decimal = Decimal(0)
     idle_usd_per_hour: Decimal | None = None
     charges_offline: bool | None = None
+    charges_failed: bool = True
 
 
 class World:
@@ -201,6 +202,7 @@ class World:
                 tick_s=order.tick_s,
                 granularity_s=order.granularity_s,
                 charges_offline=charges_offline,
+                charges_failed=order.charges_failed,
                 released_usd_per_hour=order.released_usd_per_hour,
                 idle_usd_per_hour=order.idle_usd_per_hour,
             ),

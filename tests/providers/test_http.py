@@ -135,6 +135,17 @@ class TestRetries:
         assert seconds() == pytest.approx(sum(http.BACKOFF_S))
 
     @virtual
+    async def test_a_question_that_travels_as_a_post_is_a_read(self) -> None:
+        script = Script(BROKEN, OK)
+        reply = await client_for(script).query("things", operation="ask for things", json_body={"a": 1})
+        assert reply.data == {"a": 1}
+        assert [request.content for request in script.requests] == [b'{"a":1}'] * 2
+        lost = Script(httpx.ReadError("reset"))
+        error = await failure_of(client_for(lost).query("things", operation="ask for things", json_body={}))
+        assert error.may_exist is False
+        assert len(lost.requests) == http.READ_ATTEMPTS
+
+    @virtual
     async def test_a_read_gives_up(self) -> None:
         script = Script(BROKEN)
         error = await failure_of(read(script))

@@ -80,6 +80,22 @@ def test_everybody_waits_as_long_as_the_provider_says(tmp_path: Path) -> None:
     run_virtual(scene())
 
 
+def test_where_limits_are_per_operation_only_that_one_waits(tmp_path: Path) -> None:
+    def apart() -> Pacer:
+        return Pacer(tmp_path, "y", [], clock=VirtualClock(), limits_are_per_operation=True)
+
+    async def scene() -> None:
+        clock = VirtualClock()
+        began_ms = clock.now_ms()
+        apart().slow_down(30, "list")
+        await apart().wait_turn("delete", deadline_s=0)
+        assert clock.now_ms() == began_ms
+        await apart().wait_turn("list", deadline_s=60)
+        assert clock.now_ms() - began_ms == pytest.approx(30_000, abs=20)
+
+    run_virtual(scene())
+
+
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"all_tokens": "many"}'])
 def test_a_damaged_file_starts_afresh(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
