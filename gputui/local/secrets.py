@@ -39,7 +39,7 @@ class KeySource(StrEnum):
     KEYRING = "keyring"
     VAULT = "vault"
     PLAIN = "plain"
-    HANDED_OVER = "handed-over"
+    HANDED_OVER = "handed over"
 
 
 class Backend(StrEnum):

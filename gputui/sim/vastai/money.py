@@ -168,7 +168,7 @@ def _use_of(contract: Contract, window: _Window, now_ms: int) -> _Use:
     edges = {window.from_ms, until_ms, *(at for at, _ in machine.timeline), *(at for at, _ in machine.prices)}
     for begin, end in pairwise(sorted(at for at in edges if window.from_ms <= at <= until_ms)):
         life = machine.life(begin)
-        if begin < machine.created_ms or life in ENDED:
+        if begin < machine.created_ms or life is Life.OFFLINE or life in ENDED:
             continue
         hours = (end - begin) / _HOUR_MS
         use.note(begin, end)

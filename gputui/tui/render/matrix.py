@@ -18,7 +18,7 @@ from gputui.tui.render.text import cut, join, left, plain, right, rule, span, st
 _GPU = 18
 _VRAM = 6
 _BEST = 9
-_BEST_NAME = 11
+_BEST_NAME = 13
 _COLUMN_LEAST, _COLUMN_MOST = 11, 13
 
 
