@@ -282,4 +282,4 @@ def _source(account: Account | None) -> str:
         return ""
     if not account.info.needs_key:
         return "no key needed"
-    return f"your key ({account.key_source})" if account.key_source else "no key now"
+    return "your key" if account.key_source else "no key now"
