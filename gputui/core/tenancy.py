@@ -115,7 +115,9 @@ class Tenancy:
         log.begin(self.placement.id, now_ms=self._crew.clock.now_ms())
 
         async def connect() -> Runner:
-            return ContainerRunner(self._read_page, self.placement.nonce, cursor=log.resume_cursor(self.placement.id))
+            cursor = log.resume_cursor(self.placement.id)
+            has_begun = log.remote_offset(self.placement.id) > 0
+            return ContainerRunner(self._read_page, self.placement.nonce, cursor=cursor, has_begun=has_begun)
 
         return await self._follow(await connect(), connect)
 

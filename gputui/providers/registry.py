@@ -84,6 +84,26 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             client="gputui.providers.huddle.client:HuddleClient",
         ),
         ProviderInfo(
+            name="runpod",
+            title="RunPod",
+            short="rp",
+            needs_key=True,
+            default_url="https://api.runpod.io/v2",
+            key_variables=("RUNPOD_API_KEY",),
+            key_page="the settings of console.runpod.io, under API keys",
+            runs=Runs.POD,
+            typical_boot_s=240,  # pulling a large image takes 2 to 10 minutes in public reports
+            # Per second; whether from placement, pull or container start is not told, so both edges are kept.
+            billing=BillingRule(
+                granularity_s=1,
+                minimum_s=0,
+                starts="ordered-or-running",
+                stops="terminate",
+                source="RunPod docs, pods/pricing and accounts-billing/billing (2026-08)",
+            ),
+            client="gputui.providers.runpod.client:RunPodClient",
+        ),
+        ProviderInfo(
             name="lambda",
             title="Lambda",
             short="la",

@@ -20,6 +20,7 @@ from gputui.sim.gate import ProviderApp
 from gputui.sim.huddle import app as huddle
 from gputui.sim.lambda_ import app as lambda_
 from gputui.sim.loopback import listen, serve_until_stopped
+from gputui.sim.runpod import app as runpod
 from gputui.sim.tensordock import app as tensordock
 from gputui.sim.transport import asgi_transport
 from gputui.sim.truth import TruthApp
@@ -41,6 +42,7 @@ class ProviderSim:
 
 PROVIDER_APPS: Mapping[str, ProviderSim] = {
     "huddle": ProviderSim(huddle.build, huddle.API_PATH),
+    "runpod": ProviderSim(runpod.build, runpod.API_PATH),
     "lambda": ProviderSim(lambda_.build, lambda_.API_PATH),
     "tensordock": ProviderSim(tensordock.build, tensordock.API_PATH),
 }

@@ -85,10 +85,84 @@ def test_a_lost_reply_makes_no_second_machine_at_any_provider(
     play: Callable[..., None], provider: str, fault: str
 ) -> None:
     async def scene(shop: AgentWorld) -> None:
-        order = {"huddle": "deploy", "lambda": "launch", "tensordock": "create"}[provider]
+        order = {"huddle": "deploy", "lambda": "launch", "tensordock": "create", "runpod": "create_pod"}[provider]
         shop.world.faults.set(**{fault: {"count": 1, "operation": order}})
         report = await shop.finished(shop.submit(provider=provider))
         assert report.job.status is JobStatus.COMPLETED, report.job
+        assert machines_ever(shop) == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("provider", list(PROVIDER_APPS))
+def test_a_stop_ends_the_machine_at_every_provider(play: Callable[..., None], provider: str) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        job_id = shop.submit(provider=provider, env={"MOCK_DURATION_S": "7200"})
+        await shop.until_phase(job_id, "running")
+        await asyncio.sleep(300)
+        asked_ms = shop.desk.clock.now_ms()
+        shop.desk.request_stop(job_id)
+        report = await shop.finished(job_id)
+        assert report.job.status is JobStatus.STOPPED
+        assert (report.job.ended_at_ms or 0) - asked_ms < 180_000
+
+    play(scene)
+
+
+@pytest.mark.parametrize("provider", list(PROVIDER_APPS))
+def test_the_log_is_whole_however_often_the_agent_dies(play: Callable[..., None], provider: str) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        shop.start_agent()
+        undisturbed = await shop.finished(shop.submit(provider=provider, env={"MOCK_DURATION_S": "120"}))
+        await shop.kill_agent()
+        job_id = shop.submit(provider=provider, env={"MOCK_DURATION_S": "120"})
+        for _ in range(20):
+            shop.start_agent()
+            await asyncio.sleep(7.3)
+            await shop.kill_agent()
+        shop.start_agent()
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0), report.job
+        steps = [line for line in shop.log_lines(job_id) if line.startswith("step")]
+        assert len(steps) == len(set(steps))
+        # pulling an image prints what the machine's cache makes of it; what the job prints is always the same
+        assert len(steps) == sum(line.startswith("step") for line in shop.log_lines(undisturbed.job.id))
+        assert machines_ever(shop) == 2
+
+    play(scene, start=False)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"runpod_log_stalls": 1.0},
+        {"runpod_log_stalls": 1.0, "runpod_stalled_keepalives": False},
+        {"runpod_log_cut": 1.0},
+        {"runpod_log_duplicates": 1.0, "runpod_log_id_frames": 1.0},
+        {"runpod_no_final_newline": 1.0},
+        {"eventual_get_s": 5.0},
+    ],
+)
+def test_a_log_service_with_moods_loses_and_doubles_nothing(play: Callable[..., None], knobs: dict[str, Any]) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        undisturbed = await shop.finished(shop.submit(provider="runpod", env={"MOCK_DURATION_S": "120"}))
+        shop.world.faults.set(**knobs)
+        job_id = shop.submit(provider="runpod", env={"MOCK_DURATION_S": "120"})
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0), report.job
+        assert shop.log_lines(job_id) == shop.log_lines(undisturbed.job.id)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("wipes", [False, True])
+def test_a_container_started_again_ends_the_job_instead_of_running_it_twice(
+    play: Callable[..., None], wipes: bool
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        shop.world.faults.set(runpod_container_restarts=1.0, runpod_restart_after_s=60, runpod_restart_wipes_disk=wipes)
+        report = await shop.finished(shop.submit(provider="runpod", env={"MOCK_DURATION_S": "600"}))
+        assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "restarted"), report.job
         assert machines_ever(shop) == 1
 
     play(scene)

@@ -264,8 +264,13 @@ def test_logout_from_a_locked_vault(cli: Cli) -> None:
     assert cli.secrets().delete("huddle").removed == ()
 
 
+def huddle_row(cli: Cli) -> dict[str, Any]:
+    """Return what whoami says of Huddle, beside which there are other providers."""
+    return next(row for row in cli.data("whoami") if row["provider"] == "huddle")
+
+
 def test_whoami_shows_the_place_and_four_characters(cli: Cli) -> None:
-    (row,) = cli.data("whoami")
+    row = huddle_row(cli)
     assert (row["provider"], row["backend"], row["last_four"], row["problem"]) == ("huddle", None, None, None)
     said = {rung["backend"]: rung["said"] for rung in row["looked_at"]}
     assert said["keyring"] == KeyringState.OFF.sentence
@@ -273,14 +278,14 @@ def test_whoami_shows_the_place_and_four_characters(cli: Cli) -> None:
     assert KeyringState.OFF.sentence in cli.run("whoami").stdout
 
     cli.environ["GPUTUI_HUDDLE_API_KEY"] = KEY
-    (row,) = cli.data("whoami")
+    row = huddle_row(cli)
     assert (row["backend"], row["source"], row["last_four"]) == ("environment", "GPUTUI_HUDDLE_API_KEY", "6789")
     assert "6789" in cli.run("whoami").stdout
 
 
 def test_whoami_tells_of_a_locked_vault(cli: Cli) -> None:
     cli.secrets().store("huddle", KEY, Backend.VAULT, PASSPHRASE)
-    (row,) = cli.data("whoami")
+    row = huddle_row(cli)
     assert row["backend"] is None
     assert "locked" in row["problem"]
     assert "locked" in cli.run("whoami").stdout

@@ -25,8 +25,9 @@ from gputui.model.errors import (
     Transient,
     Unreachable,
 )
-from gputui.providers import http
-from gputui.providers.http import HttpClient, Reply, default_error
+from gputui.providers import http, replies
+from gputui.providers.http import HttpClient
+from gputui.providers.replies import Reply, default_error
 from gputui.sim.vtime import START_MS, VirtualClock, run_virtual
 
 KEY = "fake-key-0123456789"
@@ -214,10 +215,10 @@ class TestRetries:
         ("value", "expected"), [("-3", None), ("soon", None), ("inf", None), ("nan", None), ("", None), ("0", 0.0)]
     )
     def test_unreadable_retry_after_is_none(self, value: str, expected: float | None) -> None:
-        assert http.retry_after_s({"retry-after": value}, START_MS) == expected
+        assert replies.retry_after_s({"retry-after": value}, START_MS) == expected
 
     def test_retry_after_in_the_past_is_now(self) -> None:
-        assert http.retry_after_s({"retry-after": "Mon, 05 Jan 2026 08:00:00 GMT"}, START_MS) == 0.0
+        assert replies.retry_after_s({"retry-after": "Mon, 05 Jan 2026 08:00:00 GMT"}, START_MS) == 0.0
 
 
 class TestMeaning:

@@ -19,8 +19,8 @@ from gputui.model.errors import (
 )
 from gputui.model.states import MachineState
 from gputui.model.types import Stock
-from gputui.providers.http import Reply
 from gputui.providers.huddle import mapping, wire
+from gputui.providers.replies import Reply
 
 NOW_MS = 1_767_603_600_000
 

@@ -20,8 +20,8 @@ from gputui.model.errors import (
 from gputui.model.gpus import BY_NAME
 from gputui.model.states import MachineState
 from gputui.model.types import CreateRequest, Offer, SshKey, Stock
-from gputui.providers.http import Reply
 from gputui.providers.lambda_ import mapping, refusals, resources, wire
+from gputui.providers.replies import Reply
 
 NOW_MS = 1_767_603_600_000
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDUw0VGWImuV62YCeO1Q3RAme5yIBNqE7nVDgUEkb9Oh fake-key"

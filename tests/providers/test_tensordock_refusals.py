@@ -17,7 +17,7 @@ from gputui.model.errors import (
     Rejected,
     Transient,
 )
-from gputui.providers.http import Reply
+from gputui.providers.replies import Reply
 from gputui.providers.tensordock import refusals
 
 NOW_MS = 1_778_488_937_000

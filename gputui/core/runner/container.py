@@ -83,18 +83,24 @@ def container_start(spec: JobSpec, placement: Placement) -> ContainerStart:
 class ContainerRunner:
     """Follows a container's job by the provider's log. `read_page(after)` returns what follows a cursor.
 
-    The log has no byte offsets: the cursor of what is already kept goes in and comes back with every poll.
+    The log has no byte offsets: the cursor of what is already kept goes in and comes back with every poll. `has_begun`
+    says that some of the job's output was read before.
     """
 
     takes_orders = False
 
     def __init__(
-        self, read_page: Callable[[str | None], Awaitable[LogPage]], nonce: str, *, cursor: str | None = None
+        self,
+        read_page: Callable[[str | None], Awaitable[LogPage]],
+        nonce: str,
+        *,
+        cursor: str | None = None,
+        has_begun: bool = False,
     ) -> None:
         self._read_page = read_page
         self._nonce = nonce
         self._cursor = cursor
-        self._has_begun = cursor is not None
+        self._has_begun = has_begun
         self._end: tuple[int | None, str] | None = None
 
     async def begin(self) -> None:
@@ -135,6 +141,9 @@ class ContainerRunner:
             match = pattern.search(text)
             if match is None or match["nonce"] != self._nonce:
                 continue
+            if pattern is _BEGIN and self._has_begun and self._end is None:
+                # Started again on an empty disk, so that the script could not know: the job runs a second time.
+                self._end = (None, "restarted")
             self._has_begun = True
             if pattern is _END and self._end is None and match["reason"] in _REASONS:
                 self._end = (None if match["code"] == "-" else int(match["code"]), match["reason"])

@@ -237,6 +237,7 @@ _ERRORS: dict[str, str] = {
     "docker_missing": "Docker cannot be used on this machine; the log says why.",
     "tools_missing": "The machine lacks tools the harness needs (flock, setsid); the log names them.",
     "rebooted": "The machine rebooted and took the job with it; its exit code is unknown.",
+    "restarted": "The provider started the container again in the middle of the job.",
     "lost": "The job's process vanished without an exit code.",
 }
 

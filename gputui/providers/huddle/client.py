@@ -28,9 +28,10 @@ from gputui.model.keys import check_key_text
 from gputui.model.types import Balance, CreateRequest, Machine, Offer, OsImage, Region, SshKey
 from gputui.model.units import format_usd
 from gputui.providers.base import KeyCheck
-from gputui.providers.http import HttpClient, Reply
+from gputui.providers.http import HttpClient
 from gputui.providers.huddle import mapping, paging, wire
 from gputui.providers.registry import ClientContext, provider_info
+from gputui.providers.replies import Reply
 
 T = TypeVar("T")
 

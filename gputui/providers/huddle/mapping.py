@@ -16,8 +16,8 @@ from gputui.model.gpus import canonical_gpu, fold
 from gputui.model.states import MachineState
 from gputui.model.types import Machine, Offer, OsImage, Region, SshKey, Stock
 from gputui.model.units import MICRO, MicroUsd, MicroUsdPerHour, Ms, parse_iso_utc, usd_to_micro
-from gputui.providers.http import Reply, default_error, message_in
 from gputui.providers.huddle import wire
+from gputui.providers.replies import Reply, default_error, message_in
 
 PROVIDER = "huddle"
 SSH_USER = "root"

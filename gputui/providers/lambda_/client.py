@@ -32,10 +32,11 @@ from gputui.model.errors import Gone, Malformed, NoCapacity, ProviderError, Rate
 from gputui.model.keys import check_key_text
 from gputui.model.types import CreateRequest, Machine, Offer, OsImage, Region, SshKey, Volume
 from gputui.providers.base import KeyCheck
-from gputui.providers.http import HttpClient, Reply
+from gputui.providers.http import HttpClient
 from gputui.providers.lambda_ import mapping, refusals, resources, wire
 from gputui.providers.pacing import Pace, Pacer
 from gputui.providers.registry import ClientContext, provider_info
+from gputui.providers.replies import Reply
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from gputui.model.errors import AuthError, Conflict, Malformed, NoCapacity, ProviderError, Rejected, Transient
 from gputui.model.units import Ms
-from gputui.providers.http import Reply, default_error, message_in
 from gputui.providers.lambda_.wire import PROVIDER
+from gputui.providers.replies import Reply, default_error, message_in
 
 _MISSING = frozenset({"global/object-does-not-exist", "global/not-found"})
 _IN_USE = frozenset(

@@ -29,9 +29,10 @@ from gputui.model.errors import Gone, Malformed, ProviderError, Rejected
 from gputui.model.keys import check_key_text
 from gputui.model.types import CreateRequest, Machine, Offer, OsImage, Region, SshKey
 from gputui.providers.base import KeyCheck
-from gputui.providers.http import HttpClient, Reply
+from gputui.providers.http import HttpClient
 from gputui.providers.pacing import Pace, Pacer
 from gputui.providers.registry import ClientContext, provider_info
+from gputui.providers.replies import Reply
 from gputui.providers.tensordock import first_boot, mapping, refusals, wire
 from gputui.providers.tensordock.shapes import disk_holding
 

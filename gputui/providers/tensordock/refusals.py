@@ -13,7 +13,7 @@ from typing import Any
 
 from gputui.model.errors import Conflict, Gone, NoCapacity, NotFunded, ProviderError, Rejected
 from gputui.model.units import Ms
-from gputui.providers.http import Reply, default_error, message_in
+from gputui.providers.replies import Reply, default_error, message_in
 from gputui.providers.tensordock.wire import PROVIDER
 
 ORDER, START, STOP, DELETE = "order a machine", "start a machine", "stop a machine", "delete a machine"

@@ -8,9 +8,10 @@ from typing import Any, NoReturn, TypeVar
 
 from gputui.model.errors import Gone, Malformed, ProviderError
 from gputui.model.keys import check_key_text
-from gputui.providers.http import HttpClient, Reply
+from gputui.providers.http import HttpClient
 from gputui.providers.pacing import Pacer
 from gputui.providers.registry import ClientContext, provider_info
+from gputui.providers.replies import Reply
 from gputui.providers.vastai import limits, refusals, wire
 from gputui.providers.vastai.wire import PROVIDER
 

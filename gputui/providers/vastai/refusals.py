@@ -26,7 +26,7 @@ from gputui.model.errors import (
     Transient,
 )
 from gputui.model.units import Ms
-from gputui.providers.http import Reply, default_error, retry_after_s
+from gputui.providers.replies import Reply, default_error, retry_after_s
 from gputui.providers.vastai import limits
 from gputui.providers.vastai.wire import PROVIDER, new_contract_in
 

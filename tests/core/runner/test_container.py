@@ -138,6 +138,18 @@ async def test_a_job_cannot_fake_its_end_without_the_nonce(nonce: str, tmp_path:
     assert reply.exit_code == 9
 
 
+async def test_a_container_started_again_on_an_empty_disk_is_noticed(nonce: str, tmp_path: Path) -> None:
+    container = Container(nonce, "echo once; sleep 30", tmp_path)
+    deadline = time.monotonic() + 10
+    while "once" not in container.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    container.kill()
+    shutil.rmtree(f"/var/tmp/gputui-{nonce}")
+    container.start()
+    _, reply = await until_final(container, nonce)
+    assert (reply.state, reply.reason) == (RunState.LOST, "restarted")
+
+
 async def test_a_crash_between_log_and_cursor_doubles_nothing(tmp_path: Path) -> None:
     log = JobLog(tmp_path / "job.log")
     log.begin("p", now_ms=0)
