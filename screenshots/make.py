@@ -105,7 +105,7 @@ async def _settle(pilot: Pilot[Any]) -> None:
 
 
 async def _matrix(pilot: Pilot[Any]) -> None:
-    await pilot.press("down", "down", "down", "down", "down", "left")
+    await pilot.press(*["down"] * 6, *["left"] * 4)  # H100-SXM at Huddle
 
 
 async def _deploy(pilot: Pilot[Any]) -> None:

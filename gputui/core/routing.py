@@ -15,7 +15,7 @@ from gputui.core.metering import effective_rate, expected_seconds
 from gputui.model.errors import NoMatch
 from gputui.model.gpus import ORDER, fold, gpus_for_request
 from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock
-from gputui.model.units import MicroUsd, MicroUsdPerHour, cost_of_seconds, format_usd
+from gputui.model.units import MicroUsd, MicroUsdPerHour, cost_of_seconds, micro_to_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,8 @@ CONSTRAINTS: dict[str, Constraint] = {
 
 
 def format_rate(rate: MicroUsdPerHour) -> str:
-    """Return "2.29 $/h"; four places where two would hide something."""
-    places = 2 if rate % 10_000 == 0 else 4
-    return f"{format_usd(rate, places=places)} $/h"
+    """Return "2.29 $/h", with as many places as the rate has: a cap is compared exactly."""
+    return f"{micro_to_usd(rate)} $/h"
 
 
 def rank(
@@ -288,7 +287,7 @@ def no_match(plan: Plan) -> NoMatch:
         "stock": (f"No capacity: all {count} are sold out.", "Try another GPU, or again later."),
         "price": (
             f"No {wanted} under your cap of {losers[0].want}: the cheapest is {losers[0].have} at {where}.",
-            f"Raise the cap to {format_usd(offer.price_micro_usd_per_hour, places=4)} or choose another GPU.",
+            f"Raise the cap to {micro_to_usd(offer.price_micro_usd_per_hour)} or choose another GPU.",
         ),
         "excluded": (f"Every {wanted} that fits was tried: {offer.provider} {losers[0].have}.", "Try again later."),
     }

@@ -538,7 +538,7 @@ async def test_an_idle_screen_repaints_nothing(app: GputuiApp, monkeypatch: pyte
         assert painted == []
 
 
-async def _until(pilot: Pilot[Any], condition: Any, *, deadline_s: float = 15.0) -> None:
+async def _until(pilot: Pilot[Any], condition: Any, *, deadline_s: float = 60.0) -> None:
     """Let the application work until something is so."""
     async with asyncio.timeout(deadline_s):
         while not condition():

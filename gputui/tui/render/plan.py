@@ -30,7 +30,7 @@ def candidates(plan: Plan, info: Info, width: int, rows: int) -> Content:
     quotes = plan.quotes[:kept]
     lines = []
     if quotes:
-        columns = _columns(quotes, width)
+        columns = _columns(quotes, info, width)
         lines.append(_quote_header(columns))
         lines += [_quote(position, quote, info, columns) for position, quote in enumerate(quotes, start=1)]
     if len(plan.quotes) > kept:
@@ -53,9 +53,10 @@ class _Columns:
     start: int
 
 
-def _columns(quotes: Sequence[Quote], width: int) -> _Columns:
+def _columns(quotes: Sequence[Quote], info: Info, width: int) -> _Columns:
     """Return what fits: the region gives way first, then the start."""
-    provider, prices = 10, 15
+    prices = 15
+    provider = max(10, *(len(info(quote.offer.provider).title) + 1 for quote in quotes))
     gpu = min(18, max(len(_gpu(quote.offer)) for quote in quotes)) + 1
     region = max(6, *(len(plain(quote.offer.region)) for quote in quotes)) + 1
     room = width - 5 - provider - gpu - prices
@@ -113,7 +114,7 @@ def _losers(rejections: Sequence[Rejection], info: Info, width: int) -> list[Con
 
 
 def _loser(title: str, why: str, count: str, width: int) -> Content:
-    head = join(("   ✕ ", "$faint"), (left(title, 10), "$muted"))
+    head = join(("   ✕ ", "$faint"), (left(title, 11), "$muted"))
     if head.cell_length + len(why) + len(count) > width:
         count = ""
     return join(head, (cut(why, width - head.cell_length - len(count)), "$muted"), (count, "$faint"))

@@ -102,7 +102,7 @@ class LocalMachine:
         max_duration_s: int | None = None,
         lease_s: int | None = 300,
         grace_s: int = 1,
-        docker_wait_s: int = 10,
+        docker_wait_s: int = 60,
     ) -> VmRunner:
         spec = JobSpec(gpu="H100", image=image, command=command, env=env or {}, max_duration_s=max_duration_s)
         placement = Placement(
