@@ -66,6 +66,7 @@ class AgentWorld:
     world: World
     agent: asyncio.Task[None] | None = None
     shell_calls: int = 0
+    glance_s: float = 1.0  # how often the agent looks for wishes
     break_every: int = 0  # every so many calls of a shell fail and break it; 0 for never
 
     async def open_shell(self, machine_id: str) -> Shell:
@@ -76,7 +77,7 @@ class AgentWorld:
         """Start an agent with a store of its own, as another process would have."""
         store = open_store(self.desk.paths.database)
         crew = crew_for(self.desk, store, dict.fromkeys(PROVIDER_APPS, self.open_shell))
-        supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=1.0)
+        supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=self.glance_s)
 
         async def run() -> None:
             try:
@@ -103,7 +104,7 @@ class AgentWorld:
                     return report
                 if self.agent is not None and self.agent.done():
                     self.agent.result()
-                await asyncio.sleep(5)
+                await asyncio.sleep(30)
 
     async def until_phase(self, job_id: str, phase: str, *, within_s: float = 5_000) -> None:
         """Wait in virtual time until a job's phase or status begins with a word."""
@@ -130,7 +131,7 @@ class AgentWorld:
 
 @contextlib.asynccontextmanager
 async def agent_world(
-    folder: Path, *, seed: int = 1, config: Config | None = None, start: bool = True
+    folder: Path, *, seed: int = 1, config: Config | None = None, start: bool = True, glance_s: float = 1.0
 ) -> AsyncIterator[AgentWorld]:
     """Open a profile in `folder` over a fresh world. Use inside `run_virtual`."""
     paths = Paths(profile="test", config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
@@ -150,7 +151,7 @@ async def agent_world(
         transports=dict.fromkeys(PROVIDER_APPS, asgi_transport(build_app(world, list(PROVIDER_APPS)))),
         agent_is_here=True,
     )
-    shop = AgentWorld(desk, world)
+    shop = AgentWorld(desk, world, glance_s=glance_s)
     if start:
         shop.start_agent()
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from agent_world import AgentWorld, agent_world
 
+from gputui.local.config import AgentConfig, Config
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
 from gputui.model.units import cost_of_seconds, usd_to_micro
@@ -66,7 +67,8 @@ def test_a_job_of_hours_runs_in_no_time(play: Callable[..., None]) -> None:
         assert machines_ever(shop) == 1
         assert report.job.cost_micro_usd > 5 * 1_000_000
 
-    play(scene)
+    # An agent that looks once a minute: five hours of it pass in well under a second.
+    play(scene, config=Config(agent=AgentConfig(poll_s=60)), glance_s=30)
 
 
 @pytest.mark.parametrize("provider", list(PROVIDER_APPS))
