@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -22,6 +23,8 @@ from gputui.local.paths import paths_for
 from gputui.local.secrets import Secrets
 from gputui.model.errors import AgentBusy
 from gputui.providers.registry import PROVIDERS
+
+HANDOVER_DEADLINE_S = 10.0
 
 log = logging.getLogger("gputui.agent")
 
@@ -123,8 +126,12 @@ async def _supervise(desk: Desk, keys: HandedKeys, lock: AgentLock, handover: by
 
 
 def _read_all(fd: int) -> bytes:
-    with os.fdopen(fd, "rb") as pipe:
-        return pipe.read()
+    """Return what a pipe holds until its writer closes it, which is at once; a writer that hangs must not hang us."""
+    chunks = []
+    with os.fdopen(fd, "rb", buffering=0) as pipe:
+        while select.select([pipe], [], [], HANDOVER_DEADLINE_S)[0] and (chunk := pipe.read(65_536)):
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _log_to_stderr() -> None:

@@ -17,7 +17,7 @@ from gputui.core.runner.container import ContainerRunner
 from gputui.core.runner.logfile import JobLog
 from gputui.core.runner.protocol import JobFile, job_files
 from gputui.core.watch import MachineWatch
-from gputui.core.workload import SWITCHED_OFF_S, Ending, Workload, is_given_up
+from gputui.core.workload import SWITCHED_OFF_S, Ending, Patience, Workload
 from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError, UsageError
 from gputui.model.logs import LogPage
 from gputui.model.states import JobStatus, MachineState, PlacementState
@@ -176,6 +176,7 @@ class Tenancy:
             self.job = self._crew.journal.phase(self.job, "waiting for SSH")
         loop = asyncio.get_running_loop()
         began = loop.time()
+        patience = Patience()
         pause_s = FIRST_POLL_S
         while True:
             try:
@@ -203,7 +204,7 @@ class Tenancy:
                 return self._vanished()
             if news is not None and news.state in DEAD_STATES:
                 return self._dead(news)
-            if self._has_begun and is_given_up(news, loop.time() - began):
+            if self._has_begun and patience.is_over(news, loop.time()):
                 return Ending("machine_lost", f"the machine could not be reached: {trouble}", self._outcome_of_loss())
             await self._pause(pause_s)
             pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)

@@ -38,6 +38,27 @@ class Ending:
     exit_code: int | None = None
 
 
+class Patience:
+    """How long a machine that cannot be reached goes on costing money.
+
+    Only time in which the provider answered counts: while nobody can be asked, it is our own line that is down, and a
+    workload that is well must not be ended for that.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def is_over(self, machine: Machine | None, now_s: float) -> bool:
+        """Take in what the provider just said (None: it did not answer); True when the machine is given up."""
+        if machine is None:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now_s
+        limit_s = SWITCHED_OFF_S if machine.state is MachineState.STOPPED else UNREACHABLE_S
+        return now_s - self._since > limit_s
+
+
 class Workload:
     """Drives one placement from `ready` through `running` to `draining`."""
 
@@ -60,6 +81,7 @@ class Workload:
         self._stop_sent_at: float | None = None
         self._trouble = ""
         self._cursor: str | None = None
+        self._patience = Patience()
 
     async def follow(self, runner: Runner) -> Ending:
         """Copy the log until the workload has ended and every byte is here. Closes the runner."""
@@ -88,6 +110,7 @@ class Workload:
                     self._say("reached the machine again")
                     self._trouble = ""
                 last_contact, pause_s = loop.time(), 0.0
+                self._patience = Patience()
                 if ending := self._take(reply):
                     return ending
                 if ending := self._overdue(loop.time()):
@@ -167,7 +190,7 @@ class Workload:
             return Ending("machine_lost", f"the machine is {machine.raw_state}", self._outcome(JobStatus.FAILED))
         if self._stop.is_set() and silent_s > STOP_PATIENCE_S:
             return Ending("stopped", "stopped while the machine could not be reached", self._outcome(JobStatus.STOPPED))
-        if is_given_up(machine, silent_s):
+        if self._patience.is_over(machine, asyncio.get_running_loop().time()):
             return Ending(
                 "machine_lost",
                 f"the machine could not be reached for {silent_s:.0f} s",
@@ -219,9 +242,3 @@ class Workload:
 
     def _say(self, sentence: str) -> None:
         self._crew.journal.note(self.job.id, sentence, placement_id=self.placement.id)
-
-
-def is_given_up(machine: Machine | None, silent_s: float) -> bool:
-    """True when a machine was silent for longer than is worth its money; less patience with one that is switched off."""
-    is_off = machine is not None and machine.state is MachineState.STOPPED
-    return silent_s > (SWITCHED_OFF_S if is_off else UNREACHABLE_S)

@@ -53,7 +53,7 @@ class BreakingShell:
 
     def _maybe_break(self) -> None:
         self._shop.shell_calls += 1
-        if self._is_broken or self._shop.shell_calls % self._shop.break_every == 0:
+        if self._shop.is_cut_off or self._is_broken or self._shop.shell_calls % self._shop.break_every == 0:
             self._is_broken = True
             raise ShellError("The connection broke (on purpose).")
 
@@ -65,11 +65,14 @@ class AgentWorld:
     desk: Desk
     world: World
     agent: asyncio.Task[None] | None = None
+    is_cut_off: bool = False
     shell_calls: int = 0
     glance_s: float = 1.0  # how often the agent looks for wishes
     break_every: int = 0  # every so many calls of a shell fail and break it; 0 for never
 
     async def open_shell(self, machine_id: str) -> Shell:
+        if self.is_cut_off:
+            raise ShellError("The line is down (on purpose).")
         shell = await self.world.open_shell(machine_id)
         return BreakingShell(shell, self) if self.break_every else shell
 

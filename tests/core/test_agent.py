@@ -382,6 +382,42 @@ def test_an_outage_of_the_provider_is_outlived(play: Callable[..., None]) -> Non
     play(scene)
 
 
+@pytest.mark.parametrize("agent_dies", [False, True])
+def test_a_line_that_is_down_for_hours_ends_no_job(play: Callable[..., None], agent_dies: bool) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        shop.break_every = 10**9
+        job_id = shop.submit(env={"MOCK_DURATION_S": "20000"})
+        await shop.until_phase(job_id, "running")
+        await asyncio.sleep(60)
+        shop.is_cut_off = True
+        shop.world.faults.set(connect_error=1.0)
+        if agent_dies:
+            await shop.kill_agent()
+            shop.start_agent()
+        await asyncio.sleep(3 * 3600)
+        assert not shop.desk.job(job_id).job.status.is_final
+        shop.is_cut_off = False
+        shop.world.faults.set(connect_error=None)
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
+
+    play(scene)
+
+
+def test_a_machine_that_cannot_be_reached_for_an_hour_is_given_up(play: Callable[..., None]) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        shop.break_every = 10**9
+        job_id = shop.submit(env={"MOCK_DURATION_S": "20000"})
+        await shop.until_phase(job_id, "running")
+        await asyncio.sleep(60)
+        shop.is_cut_off = True
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "machine_lost")
+        assert 3600 < (report.job.ended_at_ms or 0) / 1000 - (report.job.started_at_ms or 0) / 1000 < 4000
+
+    play(scene)
+
+
 def test_a_machine_of_nobody_is_ended_when_wished(play: Callable[..., None]) -> None:
     async def scene(shop: AgentWorld) -> None:
         job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None)
