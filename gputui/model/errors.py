@@ -162,9 +162,16 @@ class ProviderError(GputuiError):
 
 
 class AuthError(ProviderError):
-    """The key is missing, wrong, expired or not allowed to do this: fix the key."""
+    """The key is missing, wrong, expired or not allowed to do this: fix the key.
+
+    `lacks_permission` is True when the key itself works, as far as the provider tells the two apart.
+    """
 
     code = "auth"
+
+    def __init__(self, message: str, *, lacks_permission: bool = False, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.lacks_permission = lacks_permission
 
 
 class NotFunded(ProviderError):
@@ -218,6 +225,9 @@ class Malformed(ProviderError):
 
     code = "malformed"
     default_may_exist = True
+
+    def __init__(self, message: str, *, hint: str | None = "If it stays so, please report it.", **kwargs: Any) -> None:
+        super().__init__(message, hint=hint, **kwargs)
 
 
 class Unreachable(ProviderError):

@@ -71,7 +71,8 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """What the user wants. `max_price_micro_usd_per_hour` caps list price per machine hour; `expected_s` is the guess
-    that effective price is computed for; `max_duration_s` is enforced."""
+    that effective price is computed for; `max_duration_s` is enforced. `volumes` are names or ids at `provider`.
+    The job is stopped once every GPU has been used less than `idle_threshold_percent` for `idle_stop_s` seconds."""
 
     gpu: str
     kind: JobKind = JobKind.BATCH
@@ -90,6 +91,9 @@ class JobSpec:
     max_duration_s: int | None = None
     expected_s: int = 3600
     priority: Priority = Priority.COST
+    volumes: tuple[str, ...] = ()
+    idle_stop_s: int | None = None
+    idle_threshold_percent: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ class Placement:
     """One attempt to run a job on one offer, written before the create call leaves.
 
     `label` is what we look for at the provider after a lost reply; `idempotency_key` is sent with every re-send of the
-    create; `machine_id` is the provider's own id, known once the create is answered or the machine is adopted.
+    create; `machine_id` is the provider's own id, known once the create is answered or the machine is adopted. `volumes`
+    are what the machine is ordered with, as they were then. `key_print` is a fingerprint of the key it was ordered with and
+    `account` the provider's own name for the account: whether another key may be believed that the machine is gone.
     """
 
     id: str
@@ -147,6 +153,9 @@ class Placement:
     last_seen_ms: Ms | None = None
     reason_code: str | None = None
     reason: str | None = None
+    volumes: tuple[Volume, ...] = ()
+    key_print: str | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +175,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What exists at a provider, in our words. `raw_state` is the provider's own word; `price` is the machine's own."""
+    """What exists at a provider, in our words. `raw_state` is the provider's own word; `price` is the machine's own.
+
+    `billed` is the least and the most that its present state costs per hour, where the provider bills each state at a rate
+    of its own (None: the price). `traffic` is what its traffic has cost so far by the provider's own counter, and
+    `traffic_limit` the most that can grow by; None where traffic costs nothing.
+    """
 
     id: str
     provider: str
@@ -182,6 +196,14 @@ class Machine:
     ssh_user: str | None = None
     created_at_ms: Ms | None = None
     started_at_ms: Ms | None = None
+    billed_micro_usd_per_hour: tuple[MicroUsdPerHour, MicroUsdPerHour] | None = None
+    traffic_micro_usd: MicroUsd | None = None
+    traffic_limit_micro_usd_per_hour: MicroUsdPerHour | None = None
+
+    @property
+    def present_rate_micro_usd_per_hour(self) -> MicroUsdPerHour | None:
+        """Return the most that it costs per hour as it is now, switched off perhaps; None when that is not told."""
+        return self.billed_micro_usd_per_hour[1] if self.billed_micro_usd_per_hour else self.price_micro_usd_per_hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +213,7 @@ class CreateRequest:
     `image` is the container image for providers where the image is the machine; `os_image` the disk image elsewhere
     (None: the client picks a Docker-ready default). `argv` replaces the image's own command where the image is the
     machine. `resend` is True when this idempotency key may have been sent before: an earlier send may then have made the
-    machine, whatever this one is answered.
+    machine, whatever this one is answered. `volumes` are attached where the client can (`AttachesVolumesAtCreate`).
     """
 
     offer: Offer
@@ -207,6 +229,7 @@ class CreateRequest:
     nonce: str = ""
     max_duration_s: int | None = None
     resend: bool = False
+    volumes: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +277,7 @@ class Volume:
     """Storage that outlives machines. `price` is for the whole volume and month; `raw_state` is the provider's own word.
 
     `attached_to` holds machine ids; `used_gib` is set where the provider bills what is used rather than what is reserved.
+    `mount_path` is where a machine that is ordered with it has it; `host` the one host whose machines can.
     """
 
     id: str
@@ -267,6 +291,68 @@ class Volume:
     price_micro_usd_per_month: MicroUsd | None = None
     attached_to: tuple[str, ...] = ()
     created_at_ms: Ms | None = None
+    mount_path: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitlistEntry:
+    """A wish to be told when a sold-out machine type can be had again. `raw_state` is the provider's own word.
+
+    `machine_type` is the provider's name for it; `region` None means any. `auto_deploys` is True where the provider then
+    orders the machine by itself, which spends money unattended; None where it does not tell.
+    """
+
+    id: str
+    provider: str
+    machine_type: str
+    raw_state: str
+    region: str | None = None
+    auto_deploys: bool | None = None
+    created_at_ms: Ms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that a provider calls when something happens. `events` are the provider's own names."""
+
+    id: str
+    provider: str
+    url: str
+    events: tuple[str, ...] = ()
+    is_active: bool | None = None
+    created_at_ms: Ms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewWebhook:
+    """A webhook just made, with the secret its calls are signed with, which is never told again."""
+
+    webhook: Webhook
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key to a provider's account, without its secret. `prefix` is how the secret begins, for telling keys apart.
+
+    `is_own` is True when the client that listed it seems, by that prefix, to be using this very key.
+    """
+
+    id: str
+    provider: str
+    name: str
+    prefix: str | None = None
+    is_own: bool = False
+    created_at_ms: Ms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """An API key just made, with its secret, which is never told again."""
+
+    api_key: ApiKey
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,19 +367,26 @@ class Charge:
     machine_id: str | None = None
 
 
+class BillingStart(StrEnum):
+    """When a provider's clock starts."""
+
+    RUNNING = "running"  # when the machine first runs
+    ORDERED_OR_RUNNING = "ordered-or-running"  # the provider does not say which of the two; both edges are kept
+    BY_STATE = "by-state"  # from the order on, each state at its own rate; the machine tells the one it has now
+
+
 @dataclass(frozen=True, slots=True)
 class BillingRule:
     """How a provider turns a machine's life into money.
 
-    `granularity_s` and `minimum_s` are whole seconds. `starts` and `stops` name the moments between which it bills, in
-    the words of `core.metering`; where the provider hides the exact second, the interval keeps both edges.
+    `granularity_s` and `minimum_s` are whole seconds. All of them bill until they accept the deletion. Where a provider
+    hides the exact second, the interval keeps both edges.
     `source` names the document the rule was taken from.
     """
 
     granularity_s: int
     minimum_s: int
-    starts: str
-    stops: str
+    starts: BillingStart
     source: str
 
 
@@ -303,6 +396,9 @@ class UsageInterval:
 
     The provider's own clock started somewhere in [start_earliest, start_latest] and stopped in [end_earliest,
     end_latest]; both ends are None while the interval is open. A closed interval's cost never changes.
+    `minimum_low_s` is set where less than `minimum_s` may be left of the minimum; None: that.
+    `rate_low` is set while nobody tells whether the machine is billed at all; None: the rate. Where the provider counts
+    by itself (traffic), `metered` is what its counter said at `last_seen` and the rate is the most it can grow by.
     """
 
     id: int
@@ -321,3 +417,6 @@ class UsageInterval:
     cost_low_micro_usd: MicroUsd | None = None
     cost_high_micro_usd: MicroUsd | None = None
     close_reason: str | None = None
+    rate_low_micro_usd_per_hour: MicroUsdPerHour | None = None
+    metered_micro_usd: MicroUsd | None = None
+    minimum_low_s: int | None = None

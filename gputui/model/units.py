@@ -129,6 +129,15 @@ def format_duration(seconds: float | None, *, unknown: str = "–") -> str:
     return f"{days} d {rest // 3600} h"
 
 
+def short_duration(seconds: int) -> str:
+    """Return a span as `parse_duration` reads it back: "1h30m", "2d"."""
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts)
+
+
 def format_age(age_ms: int | None, *, unknown: str = "never") -> str:
     """Return how long ago something was, short: "now", "12 s", "4 min", "3 h", "2 d"."""
     if age_ms is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from gputui.model.types import JobKind, JobSpec, Offer, Priority, Stock, Tier
+from gputui.model.types import JobKind, JobSpec, Offer, Priority, Stock, Tier, Volume
 
 
 def to_json(value: object) -> str:
@@ -54,7 +54,15 @@ def spec_from_json(text: str) -> JobSpec:
     values["kind"] = JobKind(values["kind"])
     values["priority"] = Priority(values["priority"])
     values["tier"] = Tier(values["tier"]) if values.get("tier") else None
+    values["volumes"] = tuple(values.get("volumes", ()))
     return JobSpec(**values)
+
+
+def volume_from_json(item: Mapping[str, Any]) -> Volume:
+    """Return the volume that a stored JSON object describes."""
+    known = {field.name for field in fields(Volume)}
+    values = {name: value for name, value in item.items() if name in known}
+    return Volume(**{**values, "attached_to": tuple(values.get("attached_to", ()))})
 
 
 OFFER_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Offer))

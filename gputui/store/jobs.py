@@ -10,7 +10,7 @@ from typing import Any
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Event, Job, Placement
 from gputui.model.units import Ms
-from gputui.store.codec import offer_from_row, spec_from_json, spec_to_json, to_json
+from gputui.store.codec import offer_from_row, spec_from_json, spec_to_json, to_json, volume_from_json
 from gputui.store.db import Store, Tx
 
 _ALIVE = "('queued', 'provisioning', 'running')"
@@ -76,7 +76,8 @@ def stop_requested(store: Store, job_id: str) -> bool:
 
 def insert_placement(tx: Tx, placement: Placement) -> None:
     row = asdict(placement)
-    tx.insert("placements", {**row, "offer": to_json({**row["offer"], "native": dict(placement.offer.native)})})
+    offer = to_json({**row["offer"], "native": dict(placement.offer.native)})
+    tx.insert("placements", {**row, "offer": offer, "volumes": to_json(row["volumes"])})
 
 
 def update_placement(tx: Tx, placement_id: str, **changes: Any) -> None:
@@ -102,10 +103,41 @@ def load_placements_by_machine(store: Store, provider: str) -> dict[str, Placeme
     return {row["machine_id"]: _placement(row) for row in rows}
 
 
+def load_placement_by_label(store: Store, label: str) -> Placement | None:
+    """Return the placement that a label was given to; every placement has a label of its own."""
+    row = store.read_one("SELECT * FROM placements WHERE label = ?", (label,))
+    return _placement(row) if row else None
+
+
 def load_live_placements(store: Store) -> list[Placement]:
     """Return every placement that may cost money now."""
     final = ", ".join(f"'{state}'" for state in PlacementState if not state.may_bill)
     return [_placement(row) for row in store.read(f"SELECT * FROM placements WHERE state NOT IN ({final}) ORDER BY id")]
+
+
+def replace_key_print(tx: Tx, provider: str, old: str, new: str | None) -> None:
+    """Note that a machine ordered with one key is seen with another, so that both are of one account."""
+    changes = {"new": new, "old": old, "provider": provider}
+    where = "SET key_print = :new WHERE provider = :provider AND key_print = :old"
+    tx.execute(f"UPDATE placements {where}", changes)
+    tx.execute(f"UPDATE terminations {where}", changes)
+    tx.execute(f"UPDATE volume_orders {where}", changes)
+
+
+def vouch_for_keys(tx: Tx, provider: str) -> int:
+    """Forget with which keys live machines were ordered, so that the present one is believed; returns how many."""
+    changed = tx.execute(
+        "UPDATE placements SET key_print = NULL WHERE provider = ? AND key_print IS NOT NULL AND gone_at_ms IS NULL",
+        (provider,),
+    )
+    changed += tx.execute(
+        "UPDATE volume_orders SET key_print = NULL WHERE provider = ? AND key_print IS NOT NULL AND ended_at_ms IS NULL",
+        (provider,),
+    )
+    return changed + tx.execute(
+        "UPDATE terminations SET key_print = NULL WHERE provider = ? AND key_print IS NOT NULL AND gone_at_ms IS NULL",
+        (provider,),
+    )
 
 
 def add_event(
@@ -153,4 +185,5 @@ def _placement(row: Mapping[str, Any]) -> Placement:
     values = dict(row)
     values["offer"] = offer_from_row(json.loads(values["offer"]))
     values["state"] = PlacementState(values["state"])
+    values["volumes"] = tuple(volume_from_json(item) for item in json.loads(values["volumes"]))
     return Placement(**values)

@@ -31,6 +31,144 @@ def m002_price_history(db: Database) -> None:
     db.conn.execute(_M002)
 
 
+@migrations()
+def m003_rates_in_doubt_and_traffic(db: Database) -> None:
+    for statement in _M003:
+        db.conn.execute(statement)
+
+
+@migrations()
+def m004_orders_of_volumes(db: Database) -> None:
+    for statement in _M004:
+        db.conn.execute(statement)
+
+
+# `name`: as the user calls it; `label`: as the provider does, what is looked for after a lost reply.
+_M004 = (
+    """
+    CREATE TABLE volume_orders (
+      id TEXT PRIMARY KEY,
+      provider TEXT NOT NULL,
+      wish TEXT NOT NULL CHECK (wish IN ('create', 'delete')),
+      state TEXT NOT NULL,
+      name TEXT NOT NULL,
+      label TEXT NOT NULL,
+      size_gib INTEGER,
+      region TEXT,
+      kind TEXT,
+      volume_id TEXT,
+      price_micro_usd_per_month INTEGER,
+      error TEXT,
+      error_code TEXT,
+      key_print TEXT,
+      created_at_ms INTEGER NOT NULL,
+      requested_at_ms INTEGER,
+      ended_at_ms INTEGER,
+      CHECK (wish = 'create' OR volume_id IS NOT NULL)
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX one_open_volume_creation ON volume_orders (provider, label) "
+    "WHERE wish = 'create' AND ended_at_ms IS NULL",
+    "CREATE UNIQUE INDEX one_open_volume_deletion ON volume_orders (provider, volume_id) "
+    "WHERE wish = 'delete' AND ended_at_ms IS NULL",
+    "CREATE INDEX volumes_made ON volume_orders (provider, volume_id) WHERE wish = 'create' AND volume_id IS NOT NULL",
+)
+
+
+@migrations()
+def m005_volumes_of_a_placement(db: Database) -> None:
+    db.conn.execute("ALTER TABLE placements ADD COLUMN volumes TEXT NOT NULL DEFAULT '[]'")
+
+
+@migrations()
+def m006_what_sweeps_find_alarms_and_whose_key(db: Database) -> None:
+    for statement in _M006:
+        db.conn.execute(statement)
+
+
+# A finding is open while sweeps go on seeing it. `key_print` tells keys apart without holding one; `account` is the
+# provider's own name for the account. `steady_ms` counts from the boot named, whatever the clock is set to.
+_M006 = (
+    """
+    CREATE TABLE findings (
+      kind TEXT NOT NULL,
+      provider TEXT NOT NULL,
+      id TEXT NOT NULL,
+      label TEXT,
+      state TEXT,
+      sightings INTEGER NOT NULL DEFAULT 1,
+      first_seen_ms INTEGER NOT NULL,
+      last_seen_ms INTEGER NOT NULL,
+      rate_micro_usd_per_hour INTEGER,
+      price_micro_usd_per_month INTEGER,
+      resolved_ms INTEGER
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX one_open_finding ON findings (kind, provider, id) WHERE resolved_ms IS NULL",
+    """
+    CREATE TABLE sweeps (
+      provider TEXT PRIMARY KEY,
+      tried_ms INTEGER NOT NULL,
+      ok_ms INTEGER,
+      error TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE alarms (
+      kind TEXT NOT NULL,
+      subject TEXT NOT NULL,
+      provider TEXT,
+      job_id TEXT,
+      message TEXT NOT NULL,
+      hint TEXT NOT NULL,
+      rate_micro_usd_per_hour INTEGER,
+      since_ms INTEGER NOT NULL,
+      ended_ms INTEGER
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX one_open_alarm ON alarms (kind, subject) WHERE ended_ms IS NULL",
+    "ALTER TABLE placements ADD COLUMN key_print TEXT",
+    "ALTER TABLE placements ADD COLUMN account TEXT",
+    "ALTER TABLE terminations ADD COLUMN key_print TEXT",
+    "ALTER TABLE agent ADD COLUMN steady_ms INTEGER",
+    "ALTER TABLE agent ADD COLUMN boot_id TEXT",
+)
+
+
+@migrations()
+def m007_vitals_of_placements(db: Database) -> None:
+    db.conn.execute(_M007)
+
+
+@migrations()
+def m008_what_is_left_of_a_minimum(db: Database) -> None:
+    # The least that can be left of it after the rate changed within it (NULL: `minimum_s`).
+    db.conn.execute("ALTER TABLE usage_intervals ADD COLUMN minimum_low_s INTEGER")
+
+
+# The newest word of the machine itself: one row per placement, replaced, never added to.
+_M007 = """
+CREATE TABLE vitals (
+  placement_id TEXT PRIMARY KEY REFERENCES placements (id),
+  contact_ms INTEGER NOT NULL,
+  guard TEXT,
+  idle TEXT,
+  gpu_at_ms INTEGER,
+  gpu_percent REAL,
+  gpu_used_mib REAL,
+  gpu_total_mib REAL,
+  gpu_watts REAL
+) STRICT, WITHOUT ROWID
+"""
+
+
+# `rate_low`: where it is not told whether a state is billed, what it may cost at the least (NULL: the rate itself).
+# `metered`: what the provider's own counter said at `last_seen_ms`; `rate` is then the most it can grow by.
+_M003 = (
+    "ALTER TABLE usage_intervals ADD COLUMN rate_low_micro_usd_per_hour INTEGER",
+    "ALTER TABLE usage_intervals ADD COLUMN metered_micro_usd INTEGER",
+)
+
 _M002 = """
 CREATE TABLE price_history (
   provider TEXT NOT NULL,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
-from gputui.model.types import Offer
+from gputui.model.types import Offer, Stock, Tier
 from gputui.model.units import Ms
 from gputui.store.codec import OFFER_COLUMNS, offer_from_row, offer_to_row
-from gputui.store.db import Store, Tx
+from gputui.store.db import Row, Store, Tx
 
 _COLUMNS = ", ".join(OFFER_COLUMNS)
+# What a listing has of an offer: the same from offer to offer, or each its own.
+_OWN = ("id", "price_micro_usd_per_hour", "reliability")
+_REPEATED = [name for name in OFFER_COLUMNS if name not in ("native", *_OWN)]
+_LISTED = ", ".join([*_REPEATED, *_OWN])
+_PIECE = 4_000
+_NOT_LOADED: Mapping[str, Any] = MappingProxyType({})
 _UPSERT = (
     f"INSERT INTO offers ({_COLUMNS}) VALUES ({', '.join('?' for _ in OFFER_COLUMNS)}) "
     "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in OFFER_COLUMNS[1:])
@@ -87,10 +95,12 @@ class PricePoint:
     price_micro_usd_per_gpu_hour: int | None
 
 
-def load_price_history(store: Store, *, gpu: str, since_ms: Ms) -> list[PricePoint]:
-    """Return the changes of a model's price since a moment, oldest first, with what held at that moment before them."""
+def load_price_history(store: Store, *, since_ms: Ms, gpu: str | None = None) -> list[PricePoint]:
+    """Return the changes of a model's price (None: of every model's) since a moment, oldest first, with what held at that
+    moment before them."""
     rows = store.read(
-        "SELECT provider, gpu, at_ms, price_micro_usd_per_gpu_hour FROM price_history AS p WHERE gpu = :gpu AND "
+        "SELECT provider, gpu, at_ms, price_micro_usd_per_gpu_hour FROM price_history AS p "
+        "WHERE (:gpu IS NULL OR gpu = :gpu) AND "
         "at_ms >= coalesce((SELECT max(at_ms) FROM price_history AS q WHERE q.provider = p.provider AND q.gpu = p.gpu "
         "AND q.at_ms <= :since), :since) ORDER BY at_ms, provider",
         {"gpu": gpu, "since": since_ms},
@@ -129,6 +139,36 @@ def load_offers(
         parameters.append(limit)
     sql = f"SELECT {_COLUMNS} FROM offers {where}ORDER BY price_micro_usd_per_hour, id {tail}"
     return [offer_from_row(row) for row in store.read(sql, parameters)]
+
+
+def load_listing(store: Store, provider: str) -> list[Offer]:
+    """Return every offer of a provider, by id, without its `native` part, which only an order needs.
+
+    Tens of thousands stay small: read in pieces, and words that repeat are kept once.
+    """
+    sql = f"SELECT {_LISTED} FROM offers WHERE provider = ? AND id > ? ORDER BY id LIMIT {_PIECE}"
+    offers: list[Offer] = []
+    same: dict[Any, Any] = {}
+    rows: Sequence[Row] = store.read(sql, (provider, ""))
+    while rows:
+        offers += [_listed(row, same) for row in rows]
+        rows = store.read(sql, (provider, offers[-1].id)) if len(rows) == _PIECE else ()
+    return offers
+
+
+def _listed(row: Row, same: dict[Any, Any]) -> Offer:
+    values = {name: same.setdefault(value, value) for name, value in zip(_REPEATED, row, strict=False)}
+    for name in _OWN:
+        values[name] = row[name]
+    values["tier"] = Tier(values["tier"])
+    values["stock"] = Stock(values["stock"]) if values["stock"] else None
+    return Offer(**values, native=_NOT_LOADED)
+
+
+def load_offer(store: Store, offer_id: str) -> Offer | None:
+    """Return one offer in full, None when it is gone."""
+    row = store.read_one(f"SELECT {_COLUMNS} FROM offers WHERE id = ?", (offer_id,))
+    return offer_from_row(row) if row is not None else None
 
 
 def known_gpus(store: Store) -> set[str]:

@@ -19,12 +19,23 @@ def update_interval(tx: Tx, interval_id: int, **changes: Any) -> None:
         raise LookupError(f"no usage interval {interval_id}")
 
 
+def load_interval(tx: Tx, interval_id: int) -> UsageInterval:
+    """Return an interval as it is inside a transaction."""
+    [row] = tx.read("SELECT * FROM usage_intervals WHERE id = ?", (interval_id,))
+    return UsageInterval(**dict(row))
+
+
 def load_open_interval(store: Store, placement_id: str, resource: str = "compute") -> UsageInterval | None:
     rows = store.read(
         "SELECT * FROM usage_intervals WHERE placement_id = ? AND resource = ? AND end_latest_ms IS NULL",
         (placement_id, resource),
     )
     return UsageInterval(**dict(rows[0])) if rows else None
+
+
+def load_open_intervals(store: Store, placement_id: str) -> list[UsageInterval]:
+    """Return what a placement's machine is being billed for."""
+    return [found for found in load_placement_intervals(store, placement_id) if found.end_latest_ms is None]
 
 
 def load_intervals(
