@@ -7,14 +7,30 @@ the capability table shown to people is derived from that (`capabilities_of`), n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from gputui.model.logs import LogPage
 from gputui.model.shell import Shell as Shell
 from gputui.model.shell import ShellResult as ShellResult
-from gputui.model.types import Balance, Charge, CreateRequest, Machine, Offer, OsImage, Region, SshKey, Volume
+from gputui.model.types import (
+    ApiKey,
+    Balance,
+    Charge,
+    CreateRequest,
+    Machine,
+    NewApiKey,
+    NewWebhook,
+    Offer,
+    OsImage,
+    Region,
+    SshKey,
+    Volume,
+    WaitlistEntry,
+    Webhook,
+)
+from gputui.model.units import MicroUsd
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +117,35 @@ class HasVolumes(Protocol):
 
 
 @runtime_checkable
+class NamesVolumesUniquely(Protocol):
+    """The provider gives no two volumes of an account the same name; elsewhere we make names unique."""
+
+    volume_names_are_unique: bool
+
+
+@runtime_checkable
+class QuotesVolumes(Protocol):
+    async def quote_volume(self, *, size_gib: int | None, region: str, kind: str | None) -> MicroUsd | None:
+        """Return what such a volume would cost a month, None where it is not told. Makes nothing, spends nothing.
+
+        Raises Rejected, naming the field, for one that cannot be made, NoCapacity where there is no room.
+        """
+        ...
+
+
+@runtime_checkable
 class AttachesVolumes(Protocol):
     async def attach_volume(self, volume_id: str, machine_id: str) -> None: ...
     async def detach_volume(self, volume_id: str, machine_id: str) -> None: ...
+
+
+@runtime_checkable
+class AttachesVolumesAtCreate(HasVolumes, Protocol):
+    """A machine can be ordered with volumes (`CreateRequest.volumes`), and then has each at its `Volume.mount_path`."""
+
+    def volume_obstacle(self, volumes: Sequence[Volume], offer: Offer) -> str | None:
+        """Return why a machine of this offer cannot have these volumes ("is in …, the volume …"), None when it can."""
+        ...
 
 
 @runtime_checkable
@@ -112,6 +154,51 @@ class StopsMachines(Protocol):
 
     async def stop_machine(self, machine_id: str) -> None: ...
     async def start_machine(self, machine_id: str) -> None: ...
+
+
+@runtime_checkable
+class HasWaitlist(Protocol):
+    """The provider keeps a list of who wants a sold-out machine type, and tells them when it is back."""
+
+    async def list_waitlist(self) -> list[WaitlistEntry]: ...
+
+    async def join_waitlist(self, offer: Offer, *, anywhere: bool = False) -> WaitlistEntry:
+        """Wait for the offer's machine type in its region, or in any. Nothing is ordered, then or later."""
+        ...
+
+    async def leave_waitlist(self, entry_id: str) -> None: ...
+
+
+@runtime_checkable
+class HasWebhooks(Protocol):
+    """The provider calls an address when something happens. `webhook_events` names what there is to be told of."""
+
+    webhook_events: tuple[str, ...]
+
+    async def list_webhooks(self) -> list[Webhook]: ...
+    async def create_webhook(self, url: str, events: Sequence[str]) -> NewWebhook: ...
+
+    async def update_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        is_active: bool | None = None,
+    ) -> Webhook:
+        """Change what is given and leave the rest."""
+        ...
+
+    async def delete_webhook(self, webhook_id: str) -> None: ...
+
+
+@runtime_checkable
+class HasApiKeys(Protocol):
+    """Keys to the account can be made and revoked with a key."""
+
+    async def list_api_keys(self) -> list[ApiKey]: ...
+    async def create_api_key(self, name: str) -> NewApiKey: ...
+    async def revoke_api_key(self, key_id: str) -> None: ...
 
 
 @runtime_checkable
@@ -145,7 +232,11 @@ CAPABILITIES: Mapping[str, type] = {
     "regions": HasRegions,
     "volumes": HasVolumes,
     "attach volumes": AttachesVolumes,
+    "attach volumes at create": AttachesVolumesAtCreate,
     "stop and start": StopsMachines,
+    "waitlist": HasWaitlist,
+    "webhooks": HasWebhooks,
+    "api-keys": HasApiKeys,
     "charges": HasCharges,
     "logs": StreamsLogs,
 }

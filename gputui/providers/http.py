@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +16,7 @@ import httpx
 
 from gputui.model.clock import Clock
 from gputui.model.errors import (
+    AuthError,
     ConfigError,
     Malformed,
     ProviderError,
@@ -26,8 +25,20 @@ from gputui.model.errors import (
     Unreachable,
 )
 from gputui.providers.events import Patience, ServerEvent, read_until_quiet
+from gputui.providers.exchange import Exchange, clock_gap_s, note
 from gputui.providers.pacing import Pacer
-from gputui.providers.replies import ErrorMapper, PauseReader, Reply, default_error, request_id_of
+from gputui.providers.redaction import strike_out
+from gputui.providers.registry import foreign_key_hint
+from gputui.providers.replies import (
+    ErrorMapper,
+    PauseReader,
+    Reply,
+    default_error,
+    parse_body,
+    request_id_of,
+    unreadable,
+)
+from gputui.providers.unreachable import is_tls, proxy_refused, why_unreachable
 
 READ_TIMEOUT = httpx.Timeout(20.0, connect=8.0, pool=10.0)
 WRITE_TIMEOUT = httpx.Timeout(60.0, connect=8.0, pool=10.0)
@@ -71,6 +82,9 @@ class HttpClient:
         self._pacer = pacer
         self._read_pause = read_pause
         self._secrets = tuple(secret for secret in secrets if secret)
+        self._foreign_key_hint = next(filter(None, (foreign_key_hint(provider, key) for key in self._secrets)), None)
+        self._address = _address_of(base_url)
+        self._clock_gap_s: float | None = None
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
             headers={"User-Agent": "gputui", "Accept": "application/json", **headers},
@@ -166,6 +180,7 @@ class HttpClient:
         told = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **(headers or {})}
         request = self._request("GET", path, params=params, headers=told, timeout=timeout)
         events: list[ServerEvent] = []
+        sent_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(READ_DEADLINE_S + patience.wait_s + patience.limit_s):
                 response = await self._client.send(request, stream=True)
@@ -184,7 +199,7 @@ class HttpClient:
                 return events
             failure: ProviderError = self._failure(error, operation)
         else:
-            reply = self._heard(response, body, operation)
+            reply = self._heard(response, body, operation, sent_s)
             failure = Malformed(
                 f"{self._provider} answered {operation} with no stream of events.",
                 provider=self._provider,
@@ -212,6 +227,7 @@ class HttpClient:
         if self._pacer is not None:
             await self._pacer.wait_turn(operation, deadline_s=READ_TURN_S if is_read else WRITE_TURN_S)
         request = self._request(method, path, params=params, headers=headers, timeout=timeout, json_body=json_body)
+        sent_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(deadline_s or (READ_DEADLINE_S if is_read else WRITE_DEADLINE_S)):
                 response = await self._client.send(request, stream=True)
@@ -222,7 +238,7 @@ class HttpClient:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             failure = self._failure(error, operation)
         else:
-            return self._heard(response, body, operation)
+            return self._heard(response, body, operation, sent_s)
         # Raised out here so that the HTTP library's exception, which holds the request and its key, is not attached.
         raise failure
 
@@ -245,8 +261,11 @@ class HttpClient:
             timeout=timeout,
         )
 
-    def _heard(self, response: httpx.Response, body: bytes, operation: str) -> Reply:
+    def _heard(self, response: httpx.Response, body: bytes, operation: str, sent_s: float) -> Reply:
         """Read an answer, and keep to what it says of the provider's limits."""
+        took_ms = round((asyncio.get_running_loop().time() - sent_s) * 1000)
+        self._clock_gap_s = clock_gap_s(response.headers, self._clock.now_ms())
+        note(Exchange(operation, response.status_code, took_ms, self._clock_gap_s))
         self._note_pause(response, operation)
         try:
             return self._read(response, body, operation)
@@ -280,24 +299,20 @@ class HttpClient:
         """Return what it means that no whole answer came."""
         provider = self._provider
         facts: dict[str, Any] = {"provider": provider, "operation": operation}
-        if _is_tls(error):
-            return Unreachable(
-                f"The secure connection to {provider} could not be trusted (TLS).",
-                sent=not isinstance(error, httpx.ConnectError),
-                hint="Check this machine's clock and whether a proxy intercepts HTTPS.",
-                **facts,
-            )
+        if is_tls(error) or isinstance(error, httpx.ConnectError):
+            now_ms = self._clock.now_ms()
+            why = why_unreachable(provider, self._address, error, now_ms=now_ms, clock_gap_s=self._clock_gap_s)
+            return Unreachable(why.message, hint=why.hint, sent=not isinstance(error, httpx.ConnectError), **facts)
         if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
             return Unreachable(
-                f"{provider} did not accept a connection in time.", sent=False, hint="Check the network.", **facts
-            )
-        if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-            return Unreachable(
-                f"{provider} cannot be reached from here.",
+                f"{provider} did not accept a connection in time.",
                 sent=False,
-                hint="Check the network and the proxy, or the URL set for this provider.",
+                hint=f"Check the network, and the proxy or URL set for {provider}.",
                 **facts,
             )
+        if isinstance(error, httpx.ProxyError):
+            why = proxy_refused(provider, str(error))
+            return Unreachable(why.message, hint=why.hint, sent=False, **facts)
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
             return Unreachable(
                 f"The request to {provider} could not be put together ({operation}).",
@@ -305,16 +320,18 @@ class HttpClient:
                 hint="Check the URL set for this provider.",
                 **facts,
             )
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
-            return Unreachable(f"{provider} did not answer in time ({operation}).", sent=True, **facts)
         if isinstance(error, httpx.DecodingError):
-            return Malformed(f"{provider} sent an answer that cannot be decoded ({operation}).", **facts)
+            return Malformed(
+                f"{provider} sent an answer that cannot be decoded ({operation}).", hint="Try again.", **facts
+            )
+        in_time = isinstance(error, httpx.TimeoutException | TimeoutError)
+        what = f"{provider} did not answer in time" if in_time else f"The connection to {provider} broke"
         return Unreachable(
-            f"The connection to {provider} broke before the answer came ({operation}).", sent=True, **facts
+            f"{what} ({operation}).", sent=True, hint="Try again; if it lasts, check the network.", **facts
         )
 
     def _read(self, response: httpx.Response, body: bytes, operation: str) -> Reply:
-        data, is_page = _parse(body)
+        data, is_page = parse_body(body)
         reply = Reply(
             operation=operation,
             status=response.status_code,
@@ -327,23 +344,17 @@ class HttpClient:
         if error is None and response.is_success:
             if not is_page:
                 return reply
-            error = Malformed(
-                f"{self._provider} answered {operation} with something that is not JSON.",
-                hint="A proxy may sit in between, or the answer was cut off.",
-            )
+            error = unreadable(self._provider, reply)
         error = error or default_error(self._provider, reply, self._clock.now_ms())
         error.provider = self._provider
         error.operation = operation
         error.status = response.status_code
         error.request_id = reply.request_id
-        error.message = self._redacted(error.message)
+        if isinstance(error, AuthError) and not error.lacks_permission:
+            error.hint = self._foreign_key_hint or error.hint
+        error.message = strike_out(error.message, self._secrets)
         error.args = (error.message,)
         raise error
-
-    def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "[key]")
-        return text
 
 
 def _wait_before_retry_s(error: ProviderError, attempt: int) -> float | None:
@@ -357,28 +368,15 @@ def _wait_before_retry_s(error: ProviderError, attempt: int) -> float | None:
     return None
 
 
-def _parse(body: bytes) -> tuple[Any, bool]:
-    """Return (parsed JSON or None, whether there was text that is not JSON)."""
-    if not body.strip():
-        return None, False
-    try:
-        return json.loads(body), False
-    except (ValueError, RecursionError):
-        return None, True
-
-
 def _is_event_stream(response: httpx.Response) -> bool:
     kind: str = response.headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-def _is_tls(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def _address_of(base_url: str) -> str:
+    """Return the host of an address, with its port where it is not the usual one."""
+    url = httpx.URL(base_url)
+    return f"{url.host}:{url.port}" if url.port else url.host
 
 
 def _check_url(provider: str, base_url: str) -> None:

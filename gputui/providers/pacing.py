@@ -18,6 +18,11 @@ from pathlib import Path
 
 from gputui.model.clock import Clock
 from gputui.model.errors import RateLimited
+from gputui.model.units import Ms
+
+FOLDER = "pacing"
+_BLOCKED_UNTIL = "blocked_until_ms"
+_MAX_STATE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +85,23 @@ class Pacer:
         """Let nobody ask for a while (or for this alone, where limits are per operation): the provider said so."""
         key = self._blocked_key(operation)
         with self._locked():
-            until_ms = self._clock.now_ms() + for_s * 1000
-            self._state[key] = max(until_ms, self._state.get(key, 0))
+            now_ms = self._clock.now_ms()
+            self._state[key] = max(now_ms + for_s * 1000, self._blocked_until_ms(key, now_ms))
+            self._state[f"{key}_since"] = now_ms
 
     def _blocked_key(self, operation: str) -> str:
-        return f"{operation}_blocked_until_ms" if self._limits_are_per_operation else "blocked_until_ms"
+        return f"{operation}_{_BLOCKED_UNTIL}" if self._limits_are_per_operation else _BLOCKED_UNTIL
+
+    def _blocked_until_ms(self, key: str, now_ms: int) -> float:
+        """Return until when nobody may ask, 0 for no limit: also when that was said later than now, as the clock went back."""
+        return self._state.get(key, 0) if self._state.get(f"{key}_since", 0) <= now_ms else 0
 
     def _try_take(self, operation: str) -> float:
         """Take one request from every pace that holds for it, or none and return how many seconds to wait."""
         matching = [pace for pace in self._paces if pace.operations is None or operation in pace.operations]
         with self._locked():
             now_ms = self._clock.now_ms()
-            wait_s = (self._state.get(self._blocked_key(operation), 0) - now_ms) / 1000
+            wait_s = (self._blocked_until_ms(self._blocked_key(operation), now_ms) - now_ms) / 1000
             filled = {}
             for pace in matching:
                 tokens = self._tokens(pace, now_ms)
@@ -125,7 +135,7 @@ class Pacer:
             return
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            self._state = _read(fd) or self._state
+            self._state = _read(os.pread(fd, _MAX_STATE_BYTES, 0)) or self._state
             yield
             content = json.dumps(self._state).encode()
             with contextlib.suppress(OSError):
@@ -139,9 +149,19 @@ class Pacer:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _read(fd: int) -> dict[str, float]:
+def pause_left_s(state_dir: Path, provider: str, now_ms: Ms) -> float | None:
+    """Return for how many more seconds a provider asked for fewer requests, 0 for none, None where no limit is kept."""
     try:
-        data = json.loads(os.pread(fd, 65_536, 0))
+        state = _read((state_dir / FOLDER / f"{provider}.json").read_bytes())
+    except OSError:
+        return None
+    pauses_s = [(until_ms - now_ms) / 1000 for name, until_ms in state.items() if name.endswith(_BLOCKED_UNTIL)]
+    return max([0.0, *pauses_s])
+
+
+def _read(content: bytes) -> dict[str, float]:
+    try:
+        data = json.loads(content)
     except ValueError:
         return {}
     if not isinstance(data, dict):

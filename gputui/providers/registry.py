@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputui.model.clock import Clock
 from gputui.model.errors import NotFoundError
-from gputui.model.types import BillingRule
+from gputui.model.types import BillingRule, BillingStart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,26 @@ class Runs(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnKey:
+    """A key that a provider puts into each machine, good for that machine alone, and how a machine deletes itself with it.
+
+    `key_variable` and `id_variable` are variables of the machine. `calls` are (method, path, body), the path relative to the
+    API's address and "{id}" standing for the machine's id; all are made, since nobody on the machine reads the answers.
+    """
+
+    key_variable: str
+    id_variable: str
+    calls: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderInfo:
     """What is known of a provider without talking to it.
 
     `key_variables` are the environment variables its own tools use for a key, tried after ours. `typical_boot_s` is how
-    long a machine usually takes from the order until it runs, for estimates only.
+    long a machine usually takes from the order until it runs, for estimates only. `key_prefixes` are what its keys are
+    known to begin with, for hints only: none is ever refused for it. A machine whose shell does not answer after
+    `boot_timeout_s` is given up. `own_key` is what a machine can delete itself with (None: only its owner can).
     """
 
     name: str
@@ -46,6 +61,9 @@ class ProviderInfo:
     typical_boot_s: int
     billing: BillingRule
     client: str
+    key_prefixes: tuple[str, ...] = ()
+    boot_timeout_s: int = 900
+    own_key: OwnKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +95,11 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             billing=BillingRule(
                 granularity_s=1,
                 minimum_s=600,
-                starts="ordered-or-running",
-                stops="terminate",
+                starts=BillingStart.ORDERED_OR_RUNNING,
                 source="Huddle docs, gpu-billing (2026-05)",
             ),
             client="gputui.providers.huddle.client:HuddleClient",
+            key_prefixes=("mk_", "gk_"),  # Huddle docs, API keys and CLI
         ),
         ProviderInfo(
             name="runpod",
@@ -97,11 +115,21 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             billing=BillingRule(
                 granularity_s=1,
                 minimum_s=0,
-                starts="ordered-or-running",
-                stops="terminate",
+                starts=BillingStart.ORDERED_OR_RUNNING,
                 source="RunPod docs, pods/pricing and accounts-billing/billing (2026-08)",
             ),
             client="gputui.providers.runpod.client:RunPodClient",
+            key_prefixes=("rpa_",),  # RunPod docs, get-started/api-keys
+            # RunPod docs, pods/references/environment-variables. In public reports the key ends its pod by GraphQL and is
+            # refused by REST; GraphQL is to be switched off, so both are asked.
+            own_key=OwnKey(
+                "RUNPOD_API_KEY",
+                "RUNPOD_POD_ID",
+                (
+                    ("POST", "../graphql", '{"query":"mutation { podTerminate(input: {podId: \\"{id}\\"}) }"}'),
+                    ("DELETE", "pods/{id}", ""),
+                ),
+            ),
         ),
         ProviderInfo(
             name="lambda",
@@ -117,11 +145,33 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             billing=BillingRule(
                 granularity_s=60,
                 minimum_s=0,
-                starts="ordered-or-running",
-                stops="terminate",
+                starts=BillingStart.ORDERED_OR_RUNNING,
                 source="Lambda docs, public-cloud/billing (2026)",
             ),
             client="gputui.providers.lambda_.client:LambdaClient",
+            key_prefixes=("secret_",),  # brevdev/cloud, lambdalabs/CONTRIBUTE
+            boot_timeout_s=1500,  # several GPUs take 10 to 15 minutes in public measurements
+        ),
+        ProviderInfo(
+            name="vastai",
+            title="Vast.ai",
+            short="va",
+            needs_key=True,
+            default_url="https://console.vast.ai",
+            key_variables=("VAST_API_KEY",),
+            key_page="the keys page of cloud.vast.ai",
+            runs=Runs.SSH_POD,
+            typical_boot_s=180,  # most of it the image pull, in public reports
+            # Per second: the disk from the order on, the GPUs while they run, traffic by the byte. The machine tells.
+            billing=BillingRule(
+                granularity_s=1,
+                minimum_s=0,
+                starts=BillingStart.BY_STATE,
+                source="Vast.ai docs, billing (2026-08)",
+            ),
+            client="gputui.providers.vastai.client:VastClient",
+            # Vast.ai docs, instances/environment: a key to start, stop, destroy and read its own instance
+            own_key=OwnKey("CONTAINER_API_KEY", "CONTAINER_ID", (("DELETE", "api/v0/instances/{id}/", ""),)),
         ),
         ProviderInfo(
             name="tensordock",
@@ -136,8 +186,7 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             billing=BillingRule(
                 granularity_s=1,
                 minimum_s=0,
-                starts="ordered-or-running",
-                stops="terminate",
+                starts=BillingStart.ORDERED_OR_RUNNING,
                 source="TensorDock's cloud GPU page (per second) and storefront (what each state costs)",
             ),
             client="gputui.providers.tensordock.client:TensorDockClient",
@@ -153,7 +202,7 @@ PROVIDERS: Mapping[str, ProviderInfo] = {
             runs=Runs.VM,
             typical_boot_s=2,
             billing=BillingRule(
-                granularity_s=1, minimum_s=0, starts="running", stops="terminate", source="providers.mock.cloud"
+                granularity_s=1, minimum_s=0, starts=BillingStart.RUNNING, source="providers.mock.cloud"
             ),
             client="gputui.providers.mock.client:MockClient",
         ),
@@ -168,6 +217,15 @@ def provider_info(name: str) -> ProviderInfo:
     except KeyError:
         known = ", ".join(sorted(PROVIDERS))
         raise NotFoundError(f"There is no provider called {name!r}.", hint=f"Known providers: {known}.") from None
+
+
+def foreign_key_hint(name: str, key: str) -> str | None:
+    """Return what to do about a key that looks like another provider's, None for one that does not."""
+    info = PROVIDERS.get(name)
+    if info is not None and key.startswith(info.key_prefixes):
+        return None
+    owner = next((other for other in PROVIDERS.values() if key.startswith(other.key_prefixes)), None)
+    return f"It looks like a key of {owner.title}. If it is: gputui auth login {owner.name}" if owner else None
 
 
 def client_class(name: str) -> type:

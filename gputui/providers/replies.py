@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import from_json
 
 from gputui.model.errors import AuthError, Gone, Malformed, ProviderError, RateLimited, Rejected, Transient
+from gputui.providers.unreachable import Why, proxy_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,18 @@ class Reply:
 ErrorMapper = Callable[[Reply], ProviderError | None]
 # For how many seconds nobody may ask any more, as told by the headers of any answer (lower case); None: no such word.
 PauseReader = Callable[[Mapping[str, str]], float | None]
+
+
+def parse_body(body: bytes) -> tuple[Any, bool]:
+    """Return (parsed JSON or None, whether there was text that is not JSON)."""
+    if not body.strip():
+        return None, False
+    with contextlib.suppress(ValueError):
+        return from_json(body), False  # twice as fast, but it refuses a little that `json` takes
+    try:
+        return json.loads(body), False
+    except (ValueError, RecursionError):
+        return None, True
 
 
 def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
@@ -57,18 +74,17 @@ def default_error(provider: str, reply: Reply, now_ms: int) -> ProviderError:
     text = message_in(reply.data)
     said = f" It said: {text}" if text else ""
     if status == 407 or (status in (401, 403) and reply.is_page):
-        return Transient(
-            f"Something between here and {provider} answered {status} with a page: a proxy or a firewall.",
-            hint="The key may be fine. Check the network path.",
-            may_exist=False,
+        why = _turned_away(provider, reply)
+        return Transient(why.message, hint=why.hint, may_exist=False, **facts)
+    if status == 401:
+        return AuthError(f"{provider} refused the key ({status}).{said}", hint=new_key_hint(provider), **facts)
+    if status == 403:
+        return AuthError(
+            f"{provider} does not allow this key to {operation} (403).{said}",
+            lacks_permission=True,
+            hint="Give the key that permission at the provider, or use a key that has it.",
             **facts,
         )
-    if status == 401:
-        return AuthError(
-            f"{provider} refused the key (401).{said}", hint=f"Check it with: gputui auth test {provider}", **facts
-        )
-    if status == 403:
-        return AuthError(f"{provider} does not allow this key to {operation} (403).{said}", **facts)
     if status == 404 and reply.data is not None:
         return Gone(f"{provider} knows no such thing (404, {operation}).{said}", **facts)
     if status == 429:
@@ -76,10 +92,67 @@ def default_error(provider: str, reply: Reply, now_ms: int) -> ProviderError:
             f"{provider} asks to slow down (429).", retry_after_s=retry_after_s(reply.headers, now_ms), **facts
         )
     if status >= 500 or status == 408:
-        return Transient(f"{provider} failed for a moment ({status}, {operation}).{said}", **facts)
-    if reply.data is None or status < 400:
-        return Malformed(f"{provider} answered {status} to {operation} with something that makes no sense.", **facts)
+        return Transient(
+            f"{provider} failed for a moment ({status}, {operation}).{said}", hint="Try again in a minute.", **facts
+        )
+    if 300 <= status < 400:
+        return Malformed(
+            f"{provider} sent us elsewhere instead of answering {operation} ({status}{_target_of(reply)}).",
+            hint=_portal_hint(provider),
+            **facts,
+        )
+    if reply.data is None:
+        return Malformed(
+            f"{provider} answered {status} to {operation} with something that makes no sense.",
+            hint=f"Check the proxy and the URL set for {provider}.",
+            **facts,
+        )
     return Rejected(f"{provider} refused to {operation} ({status}).{said}", **facts)
+
+
+def unreadable(provider: str, reply: Reply) -> Malformed:
+    """Return the error for a success whose body is no JSON."""
+    if "html" in reply.headers.get("content-type", "").lower():
+        return Malformed(
+            f"A web page came instead of {provider}'s answer to {reply.operation}.", hint=_portal_hint(provider)
+        )
+    return Malformed(
+        f"The answer of {provider} to {reply.operation} is not JSON, or was cut off on the way.",
+        hint="Try again; if it stays so, check whether a proxy sits in between.",
+    )
+
+
+def new_key_hint(provider: str) -> str:
+    """Return what to do about a key that is refused."""
+    return f"It may be mistyped, expired or revoked. Make a new one there, then: gputui auth login {provider}"
+
+
+def _portal_hint(provider: str) -> str:
+    return f"Log in to this network's portal if it has one; else check the proxy and the URL set for {provider}."
+
+
+def _turned_away(provider: str, reply: Reply) -> Why:
+    """Return who answered in the provider's place, and the next step; it says nothing about the key."""
+    status = reply.status
+    if status == 407:
+        return proxy_refused(provider, str(status))
+    if "cf-ray" in reply.headers:
+        return Why(
+            f"Cloudflare, in front of {provider}, turned this request away ({status}).",
+            "The key may be fine. Try again later, or from another network without a VPN.",
+        )
+    return Why(
+        f"Something between here and {provider} answered {status} with a page: a proxy or a firewall.",
+        "The key may be fine. Check the network path.",
+    )
+
+
+def _target_of(reply: Reply) -> str:
+    """Return the host an answer redirects to, in words; "" where it names none."""
+    with contextlib.suppress(ValueError):
+        host = urlsplit(reply.headers.get("location", "")).hostname
+        return f" to {host}" if host else ""
+    return ""
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

@@ -137,7 +137,8 @@ async def create_failure(client: HuddleClient, request: CreateRequest = REQUEST)
 class TestClient:
     def test_capabilities(self) -> None:
         able = {name for name, is_there in base.capabilities_of(HuddleClient).items() if is_there}
-        assert able == {"balance", "ssh-keys", "os-images", "regions"}
+        resources = {"ssh-keys", "os-images", "regions", "volumes", "waitlist", "webhooks", "api-keys"}
+        assert able == {"balance", *resources}
         assert HuddleClient.create_is_idempotent is True
 
     @virtual
@@ -165,7 +166,7 @@ class TestClient:
         with pytest.raises(AuthError) as caught:
             await client.check_key()
         assert KEY not in str(caught.value)
-        assert "gputui auth test huddle" in str(caught.value)
+        assert "gputui auth login huddle" in str(caught.value)
 
     @virtual
     async def test_a_balance_that_is_not_told_is_none(self, api: Api, client: HuddleClient) -> None:

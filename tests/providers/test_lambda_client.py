@@ -158,7 +158,9 @@ async def create_failure(client: LambdaClient, request: CreateRequest = REQUEST)
 class TestClient:
     def test_capabilities(self) -> None:
         can = base.capabilities_of(LambdaClient)
-        assert {name for name, has in can.items() if has} == {"ssh-keys", "os-images", "regions", "volumes"}
+        assert {name for name, has in can.items() if has} == {
+            "ssh-keys", "os-images", "regions", "volumes", "attach volumes at create",
+        }  # fmt: skip
         assert not hasattr(LambdaClient, "create_is_idempotent")
 
     @virtual
@@ -192,7 +194,7 @@ class TestClient:
         with pytest.raises(AuthError) as caught:
             await client.check_key()
         assert KEY not in str(caught.value)
-        assert "gputui auth test lambda" in str(caught.value)
+        assert "gputui auth login lambda" in str(caught.value)
 
     @virtual
     async def test_the_edge_is_not_a_dead_key(self, api: Api, client: LambdaClient) -> None:
@@ -618,7 +620,7 @@ class TestVolumes:
     async def test_unused_ones_take_one_request(self, api: Api, client: LambdaClient) -> None:
         api.routes["GET file-systems"] = ok([FILESYSTEM])
         (volume,) = await client.list_volumes()
-        assert (volume.id, volume.raw_state, volume.attached_to) == ("fs-1", "free", ())
+        assert (volume.id, volume.raw_state, volume.attached_to) == ("fs-1", "unused", ())
         assert len(api.requests) == 1
 
     @virtual

@@ -507,7 +507,7 @@ class TestVolumes:
         assert volume.created_at_ms == 1_786_698_764_000
         assert volume.price_micro_usd_per_month is None
 
-    @pytest.mark.parametrize(("is_in_use", "word"), [(True, "in use"), (False, "free"), (None, "")])
+    @pytest.mark.parametrize(("is_in_use", "word"), [(True, "in use"), (False, "unused"), (None, "")])
     def test_use(self, is_in_use: bool | None, word: str) -> None:
         volume = resources.volume_of({**FILESYSTEM, "is_in_use": is_in_use, "bytes_used": None})
         assert volume is not None

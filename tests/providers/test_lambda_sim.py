@@ -335,7 +335,7 @@ class TestFileSystems:
         assert (made.name, made.region, made.size_gib, made.used_gib) == ("datasets", region, None, None)
         await asyncio.sleep(100)
         (listed,) = await client.list_volumes()
-        assert (listed.id, listed.raw_state, listed.used_gib, listed.attached_to) == (made.id, "free", 3.5, ())
+        assert (listed.id, listed.raw_state, listed.used_gib, listed.attached_to) == (made.id, "unused", 3.5, ())
         assert listed.created_at_ms is not None
         await client.delete_volume(made.id)
         assert await client.list_volumes() == []

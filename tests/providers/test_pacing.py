@@ -96,6 +96,27 @@ def test_where_limits_are_per_operation_only_that_one_waits(tmp_path: Path) -> N
     run_virtual(scene())
 
 
+def test_a_clock_that_goes_back_blocks_nobody_for_hours(tmp_path: Path) -> None:
+    class Moved:
+        moved_ms = 0
+
+        def now_ms(self) -> int:
+            return VirtualClock().now_ms() + self.moved_ms
+
+    async def scene() -> None:
+        clock = Moved()
+        limited = Pacer(tmp_path, "x", [Pace("all", every_s=1, burst=1)], clock=clock)
+        await limited.wait_turn("delete", deadline_s=0)
+        limited.slow_down(30)
+        clock.moved_ms -= 5 * 3_600_000
+        await limited.wait_turn("delete", deadline_s=2)
+        limited.slow_down(30)
+        with pytest.raises(RateLimited):
+            await limited.wait_turn("delete", deadline_s=2)
+
+    run_virtual(scene())
+
+
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"all_tokens": "many"}'])
 def test_a_damaged_file_starts_afresh(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)

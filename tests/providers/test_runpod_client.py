@@ -211,6 +211,7 @@ class TestClient:
             "ssh-keys",
             "regions",
             "volumes",
+            "attach volumes at create",
             "stop and start",
             "charges",
             "logs",

@@ -23,7 +23,7 @@ from test_contract import (
     virtual,
 )
 
-from gputui.core.runner.container import SCRIPT
+from gputui.core.runner.container import script
 from gputui.model.errors import (
     AuthError,
     Conflict,
@@ -120,7 +120,7 @@ async def job(client: Any, label: str = "gputui-t-job", **env: str) -> CreateReq
         "GPUTUI_MAX_DURATION_S": "",
         "GPUTUI_GRACE_S": "10",
     }
-    return replace(request, image="acme/train:3", argv=("sh", "-c", SCRIPT), env={**variables, **env})
+    return replace(request, image="acme/train:3", argv=("sh", "-c", script()), env={**variables, **env})
 
 
 async def follow(client: Any, machine_id: str, until: str) -> list[str]:

@@ -218,7 +218,7 @@ class TestCreate:
     @virtual
     async def test_the_order(self, api: Api, client: TensorDockClient) -> None:
         made = await client.create(REQUEST)
-        assert (made.id, made.label, made.state) == ("vm-1", "gputui-t-01abc", MachineState.RUNNING)
+        assert (made.id, made.label, made.state) == ("vm-1", "gputui-t-01abc", MachineState.PENDING)
         assert (made.ip, made.price_micro_usd_per_hour) == (None, None)
         body = api.body()
         runcmd = body["data"]["attributes"].pop("cloud_init")["runcmd"]

@@ -202,7 +202,7 @@ class TestClient:
     def test_capabilities(self) -> None:
         can = base.capabilities_of(VastClient)
         assert {name for name, has in can.items() if has} == {
-            "balance", "ssh-keys", "volumes", "stop and start", "charges",
+            "balance", "ssh-keys", "volumes", "attach volumes at create", "stop and start", "charges",
         }  # fmt: skip
         assert not hasattr(VastClient, "create_is_idempotent")
 

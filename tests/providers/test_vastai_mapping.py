@@ -114,6 +114,7 @@ class TestOffers:
                 "place": "Ontario, CA",
                 "verified": True,
                 "ends_at_s": 1767225600,
+                "traffic_limit_micro_usd_per_hour": None,
             },
         )
 
@@ -305,6 +306,7 @@ class TestMachines:
             ssh_port=37710,
             ssh_user="root",
             created_at_ms=1_763_700_000_123,
+            billed_micro_usd_per_hour=(361_110, 361_110),
         )
 
     @pytest.mark.parametrize("row", [None, [], {}, {"id": None}, {"id": ""}])
@@ -315,10 +317,36 @@ class TestMachines:
         found = mapping.machine_of({"id": 1})
         assert found == Machine(id="1", provider="vastai", state=MachineState.PENDING, raw_state="", ssh_user="root")
 
-    def test_switched_off_it_costs_its_disk(self) -> None:
-        assert machine(actual_status="exited", intended_status="stopped").price_micro_usd_per_hour == 11_110
-        off = machine(actual_status="exited", intended_status="stopped", storage_total_cost=None)
-        assert off.price_micro_usd_per_hour == 361_110
+    @pytest.mark.parametrize(
+        ("status", "billed"),
+        [
+            ("running", (361_110, 361_110)),
+            ("frozen", (361_110, 361_110)),
+            ("loading", (11_110, 11_110)),
+            ("exited", (11_110, 11_110)),
+            (None, (11_110, 11_110)),
+            ("offline", (0, 0)),
+            ("rebooting", (0, 361_110)),
+            ("a word of tomorrow", (0, 361_110)),
+        ],
+    )
+    def test_each_state_has_its_rate(self, status: str | None, billed: tuple[int, int]) -> None:
+        found = machine(actual_status=status)
+        assert (found.price_micro_usd_per_hour, found.billed_micro_usd_per_hour) == (361_110, billed)
+
+    def test_without_a_price_no_rate_is_told(self) -> None:
+        assert machine(dph_total=None).billed_micro_usd_per_hour is None
+
+    def test_traffic_is_counted_in_both_directions_and_bounded_by_the_line(self) -> None:
+        found = machine(
+            inet_up_billed=0.5, inet_up_cost=0.01, inet_down_billed=4, inet_down_cost=0.002, inet_up=80, inet_down=800
+        )
+        assert found.traffic_micro_usd == 5_000 + 8_000
+        assert found.traffic_limit_micro_usd_per_hour == 36 * 10_000 + 360 * 2_000  # GB per hour at the price of each
+
+    def test_traffic_nobody_counts_is_unknown_and_still_bounded(self) -> None:
+        found = machine(inet_down_billed=None, inet_down=None, inet_down_cost=0.001, inet_up_cost=0)
+        assert (found.traffic_micro_usd, found.traffic_limit_micro_usd_per_hour) == (None, 4_500_000)
 
     @pytest.mark.parametrize(
         ("changes", "endpoint"),

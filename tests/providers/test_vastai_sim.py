@@ -240,7 +240,7 @@ class TestMachines:
         full = (await running(client, made.id)).price_micro_usd_per_hour
         await client.stop_machine(made.id)
         stopped = await until_state(client, made.id, MachineState.STOPPED, 60)
-        assert 0 < stopped.price_micro_usd_per_hour < full / 2
+        assert 0 < stopped.present_rate_micro_usd_per_hour < full / 2
         await client.start_machine(made.id)
         assert (await running(client, made.id)).price_micro_usd_per_hour == full
 

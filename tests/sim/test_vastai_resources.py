@@ -130,6 +130,23 @@ async def test_volume_offers_belong_to_machines(api: VastApi) -> None:
 
 
 @in_virtual_time
+async def test_volume_offers_are_found_as_the_official_client_asks_for_them(api: VastApi) -> None:
+    question = {
+        "verified": {"eq": True},
+        "external": {"eq": False},
+        "disk_space": {"gte": 1, "gt": "50"},
+        "order": [["score", "desc"]],
+        "limit": 5,
+        "allocated_storage": 1.0,
+    }
+    offers = (await api.ok("POST", "volumes/search/", json=question))["offers"]
+    assert len(offers) == 5
+    assert all(offer["disk_space"] > 50 and not offer["external"] for offer in offers)
+    scores = [offer["disk_bw"] / offer["storage_cost"] for offer in offers]
+    assert scores == sorted(scores, reverse=True)
+
+
+@in_virtual_time
 async def test_a_volume_is_billed_from_creation_to_deletion(api: VastApi) -> None:
     volume_id = await make_volume(api, await volume_offer(api))
     (shown,) = await volumes(api)

@@ -12,56 +12,65 @@ What public documentation leaves open, and how each doubt is met here:
 * What a delete answers is unknown: any 2xx is taken, and the machine is gone only when the list says so.
 * A status we do not know counts as alive. An SSH port is never shown in samples: 22 unless one comes.
 * The price of an offer holds for all its regions as far as is told; the machine's own `specs.price_per_hr` is what counts.
+* No way is documented to attach a volume that exists to a machine, neither when it is ordered nor later. A volume outlives
+  the machine it was on, and whether Huddle tells the machine by its own id or by the upstream cloud's is open: both are read.
+* The waitlist is joined to be told only: a machine that Huddle orders by itself would be outside every limit set here. Of its
+  states only `waiting` is documented; whatever else is passed on as it comes.
+* Any API key may do anything, also revoke itself. Whether revoked ones are listed is open: they are left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 from gputui.model.errors import Conflict, Gone, Malformed, NoCapacity, ProviderError, Rejected
-from gputui.model.keys import check_key_text
-from gputui.model.types import Balance, CreateRequest, Machine, Offer, OsImage, Region, SshKey
-from gputui.model.units import format_usd
+from gputui.model.types import (
+    ApiKey,
+    Balance,
+    CreateRequest,
+    Machine,
+    NewApiKey,
+    NewWebhook,
+    Offer,
+    OsImage,
+    Region,
+    SshKey,
+    Volume,
+    WaitlistEntry,
+    Webhook,
+)
+from gputui.model.units import MicroUsd, format_usd
 from gputui.providers.base import KeyCheck
-from gputui.providers.http import HttpClient
-from gputui.providers.huddle import mapping, paging, wire
-from gputui.providers.registry import ClientContext, provider_info
-from gputui.providers.replies import Reply
-
-T = TypeVar("T")
+from gputui.providers.huddle import calls, mapping, paging, resources, wire
+from gputui.providers.huddle.calls import HuddleCalls, item_path, read_in, understood
+from gputui.providers.registry import ClientContext
 
 
 class HuddleClient:
-    """One Huddle account. Implements Provider, ResendsCreate, HasBalance, HasSshKeys, HasOsImages and HasRegions.
+    """One Huddle account. Implements Provider, ResendsCreate, HasBalance, HasSshKeys, HasOsImages, HasRegions, HasVolumes,
+    HasWaitlist, HasWebhooks and HasApiKeys.
 
     Raises UsageError for a key that no header can carry, ConfigError for an address that is not HTTPS.
     """
 
     name = mapping.PROVIDER
     create_is_idempotent = True
+    webhook_events = resources.EVENTS
 
     def __init__(self, context: ClientContext) -> None:
-        key = check_key_text(self.name, context.api_key)
         self._clock = context.clock
-        self._http = HttpClient(
-            self.name,
-            context.url or provider_info(self.name).default_url,
-            clock=context.clock,
-            headers={"X-API-Key": key},
-            secrets=(key,),
-            map_error=lambda reply: mapping.error_in(reply, context.clock.now_ms()),
-            transport=context.transport,
-        )
+        self._key = context.api_key.strip()
+        self._calls = HuddleCalls(context)
+        self._http = self._calls.http
         self._registering_key = asyncio.Lock()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._calls.aclose()
 
     async def check_key(self) -> KeyCheck:
         """Read the balance, which every key may. Huddle does not name the account."""
@@ -71,15 +80,15 @@ class HuddleClient:
 
     async def fetch_balance(self) -> Balance:
         """Return the credit. Huddle settles every 10 minutes, so it lags behind what running machines cost."""
-        reply = await self._read("billing/balance", "read the balance")
-        data = self._understood(reply, wire.data_of)
+        reply = await self._calls.read("billing/balance", "read the balance")
+        data = understood(reply, wire.data_of)
         return Balance(self.name, mapping.balance_of(data), self._clock.now_ms())
 
     async def fetch_offers(self) -> list[Offer]:
         """Return one offer per instance type and region, sold-out ones included. Rows that make no sense are left out."""
 
         async def fetch(params: dict[str, Any]) -> wire.Page:
-            return await self._page("gpus/available", "list offers", {"available_only": "false", **params})
+            return await self._calls.page("gpus/available", "list offers", {"available_only": "false", **params})
 
         rows = await paging.by_number(fetch, _offer_key)
         now_ms = self._clock.now_ms()
@@ -88,32 +97,118 @@ class HuddleClient:
 
     async def list_regions(self) -> list[Region]:
         """Return the places where machines stand."""
-        return mapping.regions_of(await self._rows("regions", "list regions"))
+        return mapping.regions_of(await self._calls.rows("regions", "list regions"))
 
     async def list_os_images(self, offer: Offer | None = None) -> list[OsImage]:
         """Return disk images, those that fit the offer when one is given; the one a create would pick comes first."""
         params = {"cluster_type": offer.native.get("cluster_type")} if offer else {}
-        return mapping.images_of(await self._rows("images", "list images", params))
+        return mapping.images_of(await self._calls.rows("images", "list images", params))
 
     async def list_ssh_keys(self) -> list[SshKey]:
         """Return the registered public keys."""
-        rows = await self._rows("ssh-keys", "list SSH keys")
+        rows = await self._calls.rows("ssh-keys", "list SSH keys")
         return [key for row in rows if (key := mapping.ssh_key_of(row))]
 
     async def add_ssh_key(self, name: str, public_key: str) -> SshKey:
         """Register a public key. Sent once: Huddle takes no idempotency key here, so look at the list before trying again."""
         fingerprint = mapping.fingerprint_of(public_key)
         body = {"name": name, "public_key": public_key.strip()}
-        reply = await self._http.send("POST", "ssh-keys", operation="add an SSH key", json_body=body)
-        key = self._understood(reply, lambda answer: mapping.ssh_key_of(wire.data_of(answer)))
-        if key is None:
-            raise self._malformed(reply)
+        key = await self._calls.make("ssh-keys", body, calls.ADD_KEY, mapping.ssh_key_of)
         return replace(key, name=key.name or name, fingerprint=key.fingerprint or fingerprint)
 
     async def delete_ssh_key(self, key_id: str) -> None:
         """Forget a public key. Machines that were made with it keep it."""
-        path = _item_path("ssh-keys", key_id)
-        await self._http.send("DELETE", path, operation="delete an SSH key")
+        await self._calls.delete("ssh-keys", key_id, "delete an SSH key")
+
+    async def list_volumes(self) -> list[Volume]:
+        """Return the volumes, boot disks included. Raises Malformed rather than leave one out that it cannot read."""
+        listed = await self._calls.items("volumes", "list volumes", resources.volume_of)
+        volumes = [volume for volume in listed if volume.raw_state.lower() != resources.DELETED]
+        if not any(volume.attached_to for volume in volumes):
+            return volumes
+        aliases = resources.machine_aliases(await self._machine_rows())
+        return [resources.with_machine_ids(volume, aliases) for volume in volumes]
+
+    async def create_volume(self, name: str, *, size_gib: int | None, region: str, kind: str | None) -> Volume:
+        """Make a volume of NVMe (or of another kind by Huddle's own name), once; it costs money until it is deleted.
+
+        An error with `may_exist` True means that it may have been made: look for the name in the list.
+        """
+        body = resources.volume_order(name, size_gib=size_gib, region=region, kind=kind)
+        volume = await self._calls.make("volumes", body, calls.MAKE_VOLUME, resources.volume_of)
+        return replace(
+            volume,
+            name=volume.name or name,
+            size_gib=volume.size_gib or size_gib,
+            region=volume.region or body["location"],
+        )
+
+    async def quote_volume(self, *, size_gib: int | None, region: str, kind: str | None) -> MicroUsd | None:
+        """Return what such a volume would cost a month as the list of kinds tells it, None where it does not."""
+        order = resources.volume_order("a name", size_gib=size_gib, region=region, kind=kind)
+        return resources.quote_of(order, await self._calls.rows("volume-types", "list kinds of volumes"))
+
+    async def delete_volume(self, volume_id: str) -> None:
+        """Delete a volume and all that is on it. Raises Conflict while a machine has it."""
+        await self._calls.delete("volumes", volume_id, "delete a volume")
+
+    async def list_waitlist(self) -> list[WaitlistEntry]:
+        """Return our places in the waitlist, those that are over included as far as Huddle tells them."""
+        return await self._calls.items("deployments/requests", "list the waitlist", resources.waitlist_entry_of)
+
+    async def join_waitlist(self, offer: Offer, *, anywhere: bool = False) -> WaitlistEntry:
+        """Ask to be told (by e-mail and webhook) when the offer's machine type is back in its region, or in any.
+
+        Sent once: look at the list before trying again.
+        """
+        body = resources.waitlist_request(offer, anywhere=anywhere)
+        return await self._calls.make("deployments/requests", body, calls.JOIN, resources.waitlist_entry_of)
+
+    async def leave_waitlist(self, entry_id: str) -> None:
+        """Give up a place in the waitlist. Raises Conflict for one that is over."""
+        await self._calls.delete("deployments/requests", entry_id, "leave the waitlist")
+
+    async def list_webhooks(self) -> list[Webhook]:
+        """Return the webhooks; their secrets are told once only, when they are made."""
+        return await self._calls.items("webhooks", "list webhooks", resources.webhook_of)
+
+    async def create_webhook(self, url: str, events: Sequence[str]) -> NewWebhook:
+        """Make a webhook, once. After a lost answer delete what the list then shows: its secret is lost, too."""
+        body = resources.webhook_body(url=url, events=events)
+        return await self._calls.make("webhooks", body, calls.MAKE_WEBHOOK, resources.new_webhook_of)
+
+    async def update_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        is_active: bool | None = None,
+    ) -> Webhook:
+        """Change what is given of a webhook and leave the rest, its secret included."""
+        body = resources.webhook_body(url=url, events=events, is_active=is_active)
+        path = item_path("webhooks", webhook_id)
+        reply = await self._http.send("PUT", path, operation="change a webhook", json_body=body)
+        return read_in(reply, resources.webhook_of)
+
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook."""
+        await self._calls.delete("webhooks", webhook_id, "delete a webhook")
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Return the keys that are not revoked."""
+        rows = await self._calls.items("api-keys", "list API keys", self._api_key_row)
+        return [key for key, is_revoked in rows if not is_revoked]
+
+    async def create_api_key(self, name: str) -> NewApiKey:
+        """Make a key, once; it may do anything that this one may. After a lost answer revoke what the list then shows."""
+        if not name.strip():
+            raise Rejected("An API key needs a name.", provider=self.name, field="name")
+        return await self._calls.make("api-keys", {"name": name}, calls.MAKE_API_KEY, resources.new_api_key_of)
+
+    async def revoke_api_key(self, key_id: str) -> None:
+        """Revoke a key at once and for ever, the one in use included."""
+        await self._calls.delete("api-keys", key_id, "revoke an API key")
 
     async def create(self, request: CreateRequest) -> Machine:
         """Order one machine under `request.idempotency_key`; a re-send with `resend` set gets the first one's answer.
@@ -126,7 +221,7 @@ class HuddleClient:
             reply = await self._http.send(
                 "POST",
                 "deployments/clusters",
-                operation="order a machine",
+                operation=calls.ORDER,
                 json_body=body,
                 headers={"Idempotency-Key": request.idempotency_key},
             )
@@ -135,24 +230,18 @@ class HuddleClient:
         except ProviderError as error:
             error.may_exist = error.may_exist or request.resend
             raise
-        machine = self._understood(reply, lambda answer: mapping.machine_of(wire.data_of(answer)))
-        if machine is None:
-            raise self._malformed(reply)
+        machine = read_in(reply, mapping.machine_of)
         return replace(machine, label=machine.label or request.label)
 
     async def get(self, machine_id: str) -> Machine:
         """Return one machine; a deleted one may still be told, with state GONE. Raises Gone for 404."""
-        path = _item_path("deployments", machine_id)
-        reply = await self._http.get(path, operation="read a machine")
-        machine = self._understood(reply, lambda answer: mapping.machine_of(wire.data_of(answer)))
-        if machine is None:
-            raise self._malformed(reply)
-        return machine
+        reply = await self._http.get(item_path("deployments", machine_id), operation="read a machine")
+        return read_in(reply, mapping.machine_of)
 
     async def list_machines(self) -> list[Machine]:
         """Return every machine that is not gone. Raises Malformed rather than leave one out that it cannot read."""
         machines: dict[str, Machine] = {}
-        for row in await self._rows("deployments", "list machines", {"limit": paging.PAGE_SIZE}):
+        for row in await self._machine_rows():
             machine = mapping.machine_of(row)
             if machine is None:
                 raise Malformed(
@@ -168,7 +257,7 @@ class HuddleClient:
         """Ask for deletion. The same key sent again may get the stored answer of the first time and do nothing more."""
         await self._http.send(
             "DELETE",
-            _item_path("deployments", machine_id),
+            item_path("deployments", machine_id),
             operation="delete a machine",
             headers={"Idempotency-Key": _checked_key(idempotency_key)},
         )
@@ -209,49 +298,12 @@ class HuddleClient:
                     return key.id
             return (await self.add_ssh_key(name, public_key)).id
 
-    async def _read(self, path: str, operation: str, params: dict[str, Any] | None = None) -> Reply:
-        """Read something that is always there, so that a 404 means another server than we think."""
-        try:
-            return await self._http.get(path, operation=operation, params=params)
-        except Gone as error:
-            raise Malformed(
-                f"There is no {path} at this address (404).",
-                provider=self.name,
-                operation=operation,
-                status=error.status,
-                request_id=error.request_id,
-                may_exist=False,
-                hint="Check the URL set for Huddle.",
-            ) from None
+    async def _machine_rows(self) -> list[Any]:
+        return await self._calls.rows("deployments", "list machines", {"limit": paging.PAGE_SIZE})
 
-    async def _page(self, path: str, operation: str, params: dict[str, Any]) -> wire.Page:
-        reply = await self._read(path, operation, params)
-        return self._understood(reply, wire.page_of)
-
-    async def _rows(self, path: str, operation: str, params: dict[str, Any] | None = None) -> list[Any]:
-        """Return all rows of a list, following cursors where it gives any."""
-
-        async def fetch(place: dict[str, Any]) -> wire.Page:
-            return await self._page(path, operation, {**(params or {}), **place})
-
-        return await paging.by_cursor(fetch)
-
-    def _understood(self, reply: Reply, read: Callable[[Any], T]) -> T:
-        try:
-            return read(reply.data)
-        except wire.Unreadable:
-            raise self._malformed(reply) from None
-
-    def _malformed(self, reply: Reply) -> Malformed:
-        """Return the error for a 2xx that does not hold what it must. Only one about an order means a machine may exist."""
-        return Malformed(
-            f"Huddle answered {reply.operation} without what was asked for.",
-            provider=self.name,
-            operation=reply.operation,
-            status=reply.status,
-            request_id=reply.request_id,
-            may_exist=reply.operation == "order a machine",
-        )
+    def _api_key_row(self, row: Any) -> tuple[ApiKey, bool] | None:
+        key = resources.api_key_of(row, self._key)
+        return (key, resources.is_revoked(row)) if key else None
 
 
 @contextmanager
@@ -289,13 +341,6 @@ def _offer_key(row: Any) -> str:
     if isinstance(row, dict) and (row.get("id") or row.get("instance_type")):
         return f"{row.get('id')}:{row.get('instance_type')}"
     return repr(row)
-
-
-def _item_path(collection: str, item_id: str) -> str:
-    """Return the path of one item. Raises Gone for an id that would lead to another address."""
-    if not item_id.strip("./ "):
-        raise Gone(f"Huddle has nothing with the id {item_id!r}.", provider=mapping.PROVIDER)
-    return f"{collection}/{quote(item_id, safe='')}"
 
 
 def _checked_key(idempotency_key: str) -> str:

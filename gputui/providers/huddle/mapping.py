@@ -188,12 +188,12 @@ def machine_of(row: Any) -> Machine | None:
         ip=found.ip or None,
         ssh_port=found.ssh_port if has_port else SSH_PORT,
         ssh_user=found.ssh_user or SSH_USER,
-        created_at_ms=_moment(found.created_at),
-        started_at_ms=_moment(found.started_at),
+        created_at_ms=moment(found.created_at),
+        started_at_ms=moment(found.started_at),
     )
 
 
-def _moment(text: str | None) -> Ms | None:
+def moment(text: str | None) -> Ms | None:
     """Return a timestamp; None also for the zero time (year 1) that stands for "not yet"."""
     moment = parse_iso_utc(text)
     return moment if moment is not None and moment > 0 else None

@@ -2,7 +2,8 @@
 
 Every field is optional and read leniently: one that is missing or of the wrong kind becomes None and the rest of the item
 stays. What an item must have is decided in `mapping`. Sources: Huddle docs, gpu-overview, gpu-offers/listAvailableGPUs,
-gpu-deployments, gpu-ssh-keys, gpu-billing; the vendor's client (github.com/Huddle01/get-hudl) for list forms.
+gpu-deployments, gpu-ssh-keys, gpu-billing, gpu-volumes, gpu-waitlist, gpu-webhooks, gpu-api-keys; the vendor's client
+(github.com/Huddle01/get-hudl) for list forms.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class WireDeployment(_Item):
     """One machine. `ssh_port` and `started_at` are in no sample and read in case they come."""
 
     id: Text = None
+    provider_id: Text = None
     hostname: Text = None
     location: Text = None
     status: Text = None
@@ -104,6 +106,67 @@ class WireSshKey(_Item):
     id: Text = None
     name: Text = None
     fingerprint: Text = None
+
+
+class WireVolume(_Item):
+    """One volume. `size` is in GB; `monthly_price` and `base_hourly_cost` are USD for the whole of it."""
+
+    id: Text = None
+    instance_id: Text = None
+    name: Text = None
+    status: Text = None
+    size: Whole = None
+    type: Text = None
+    location: Text = None
+    created_at: Text = None
+    monthly_price: Amount = None
+    base_hourly_cost: Amount = None
+    currency: Text = None
+
+
+class WireVolumePrice(_Item):
+    price_per_month_per_gb: Amount = None
+    currency: Text = None
+
+
+class WireVolumeType(_Item):
+    """One kind of volume. Its members are not documented; these are the upstream cloud's."""
+
+    type: Text = None
+    price: Annotated[WireVolumePrice | None, _Lenient] = None
+
+
+class WireWaitRequest(_Item):
+    """One place in the waitlist; an empty `location` means any."""
+
+    id: Text = None
+    cluster_type: Text = None
+    location: Text = None
+    status: Text = None
+    auto_deploy: Flag = None
+    created_at: Text = None
+
+
+class WireWebhook(_Item):
+    """One webhook. `secret` comes once, when it is made."""
+
+    id: Text = None
+    url: Text = None
+    events: Values = None
+    is_active: Flag = None
+    created_at: Text = None
+    secret: Annotated[str | None, _Lenient, Field(repr=False)] = None
+
+
+class WireApiKey(_Item):
+    """One API key. `secret` comes once, when it is made."""
+
+    id: Text = None
+    name: Text = None
+    prefix: Text = None
+    created_at: Text = None
+    revoked_at: Text = None
+    secret: Annotated[str | None, _Lenient, Field(repr=False)] = None
 
 
 class _WireMeta(_Item):

@@ -22,7 +22,7 @@ What public documentation leaves open, and how each doubt is met here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
@@ -61,6 +61,7 @@ class LambdaClient:
     """
 
     name = wire.PROVIDER
+    volume_names_are_unique = True  # Lambda Cloud API 1.10.0, create filesystem: "global/duplicate"
 
     def __init__(self, context: ClientContext) -> None:
         key = check_key_text(self.name, context.api_key)
@@ -145,6 +146,10 @@ class LambdaClient:
     async def delete_volume(self, volume_id: str) -> None:
         """Delete a file system and all that is on it. Raises Conflict while a machine mounts it."""
         await self._http.send("DELETE", _item_path("filesystems", volume_id), operation="delete a file system")
+
+    def volume_obstacle(self, volumes: Sequence[Volume], offer: Offer) -> str | None:
+        """Return why a machine of this offer cannot have these file systems, None when it can."""
+        return resources.volume_obstacle(volumes, offer)
 
     async def create(self, request: CreateRequest) -> Machine:
         """Order one machine named `request.label`, once, after waiting for a turn (one launch in 12 seconds).

@@ -12,6 +12,7 @@ from gputui.model.states import MachineState
 from gputui.model.types import CreateRequest, Machine, Offer, Stock
 from gputui.model.units import MICRO, MicroUsdPerHour, Ms
 from gputui.providers.lambda_ import wire
+from gputui.providers.lambda_.resources import volume_obstacle
 from gputui.providers.lambda_.wire import PROVIDER
 
 SSH_USER = "ubuntu"
@@ -175,6 +176,8 @@ def order_of(request: CreateRequest, ssh_key_name: str) -> dict[str, Any]:
     if request.os_image:
         kind = "id" if _IMAGE_ID.fullmatch(request.os_image) else "family"
         body["image"] = {kind: request.os_image}
+    if request.volumes:
+        body["file_system_names"] = [volume.name for volume in request.volumes]
     return body
 
 
@@ -197,3 +200,5 @@ def check_order(request: CreateRequest) -> None:
             provider=PROVIDER,
             field="disk_gib",
         )
+    if obstacle := volume_obstacle(request.volumes, offer):
+        raise Rejected(f"The machine {obstacle}.", provider=PROVIDER, field="volumes")

@@ -21,8 +21,11 @@ LONGEST_KEY_NAME = 64
 _FILESYSTEM_NAME = re.compile(r"[a-zA-Z]+[0-9a-zA-Z-]*")
 LONGEST_FILESYSTEM_NAME = 60
 
+# Lambda docs, filesystems: where a launch mounts them unless told otherwise.
+_MOUNTS = "/lambda/nfs"
+
 _GIB = 2**30
-IN_USE, FREE = "in use", "free"
+IN_USE, FREE = "in use", "unused"
 # The family whose images bring the driver, CUDA and Docker; a launch without an image gets the latest of them.
 _DEFAULT_FAMILY = "lambda-stack-"
 # The last words of the descriptions of Lambda's regions, by ISO 3166.
@@ -149,7 +152,16 @@ def volume_of(row: Any) -> Volume | None:
         used_gib=None if found.bytes_used is None else found.bytes_used / _GIB,
         region=(found.region.name or None) if found.region else None,
         created_at_ms=parse_iso_utc(found.created),
+        mount_path=found.mount_point or (f"{_MOUNTS}/{found.name}" if found.name else None),
     )
+
+
+def volume_obstacle(volumes: Iterable[Volume], offer: Offer) -> str | None:
+    """Return why a machine of this offer cannot have these volumes, None when it can: both stand in one region."""
+    for volume in volumes:
+        if offer.region is not None and offer.region != volume.region:
+            return f"is in {offer.region}, the volume {volume.name} in {volume.region}"
+    return None
 
 
 def mounts_of(instance_rows: Iterable[Any]) -> dict[str, tuple[str, ...]]:

@@ -119,6 +119,7 @@ class WireFilesystem(_Item):
 
     id: Text = None
     name: Text = None
+    mount_point: Text = None
     created: Text = None
     is_in_use: Flag = None
     region: Place = None

@@ -23,7 +23,7 @@ What public documentation leaves open, and how each doubt is met here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -40,7 +40,7 @@ from gputui.model.errors import (
 )
 from gputui.model.logs import LogPage
 from gputui.model.types import Balance, Charge, CreateRequest, Machine, Offer, Region, SshKey, Volume
-from gputui.model.units import Ms, iso_utc, usd_to_micro
+from gputui.model.units import MicroUsd, Ms, iso_utc, usd_to_micro
 from gputui.providers.base import KeyCheck
 from gputui.providers.registry import ClientContext
 from gputui.providers.runpod import keys, limits, logs, mapping, resources, wire
@@ -80,7 +80,7 @@ class RunPodClient:
         try:
             count = len(await self._calls.rows("pods", "pods", _CHECK_KEY))
         except AuthError as error:
-            if error.status != 403:
+            if not error.lacks_permission:
                 raise
             await self._calls.rows("catalog/gpus", "gpus", _CHECK_KEY)
             return KeyCheck(self.name, ok=True, detail="The key works, but may not see pods: give it access to them.")
@@ -109,6 +109,10 @@ class RunPodClient:
     async def list_regions(self) -> list[Region]:
         """Return the data centres."""
         return resources.regions_of(await self._calls.rows("catalog/datacenters", "dataCenters", "list data centres"))
+
+    def volume_obstacle(self, volumes: Sequence[Volume], offer: Offer) -> str | None:
+        """Return why a pod of this offer cannot have these network volumes, None when it can."""
+        return mapping.volume_obstacle(volumes, offer)
 
     async def create(self, request: CreateRequest) -> Machine:
         """Order one pod named `request.label`, once.
@@ -249,6 +253,12 @@ class RunPodClient:
         if volume is None:
             raise malformed(reply)
         return replace(volume, name=volume.name or name, region=volume.region or body["dataCenter"])
+
+    async def quote_volume(self, *, size_gib: int | None, region: str, kind: str | None) -> MicroUsd | None:
+        """Return what a network volume would cost a month, None for the fast kind, whose price is not published."""
+        order = resources.volume_order("quote", size_gib=size_gib, region=region, kind=kind)
+        centres = await self._calls.rows("catalog/datacenters", "dataCenters", "list data centres")
+        return resources.quote_of(order, centres)
 
     async def delete_volume(self, volume_id: str) -> None:
         """Delete a network volume and all that is on it."""

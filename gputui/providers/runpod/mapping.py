@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from gputui.model.errors import Rejected
 from gputui.model.gpus import canonical_gpu, vram_of
 from gputui.model.states import MachineState
-from gputui.model.types import CreateRequest, Machine, Offer, Stock, Tier
+from gputui.model.types import CreateRequest, Machine, Offer, Stock, Tier, Volume
 from gputui.model.units import MicroUsdPerHour, Ms, parse_iso_utc, usd_to_micro
 from gputui.providers.runpod import wire
 from gputui.providers.runpod.wire import PROVIDER
@@ -159,11 +159,27 @@ def volumes_in(row: Any) -> list[str]:
     return [mount.volume_id for mount in found if mount and mount.volume_id]
 
 
+def volume_obstacle(volumes: Sequence[Volume], offer: Offer) -> str | None:
+    """Return why a pod of this offer cannot have these network volumes, None when it can.
+
+    RunPod docs, storage/network-volumes: secure cloud only, in the volume's data centre; REST API 2.0.0: one per pod.
+    """
+    if len(volumes) > 1:
+        return f"can have one network volume, not {len(volumes)}"
+    for volume in volumes:
+        if offer.native.get("cloud") != SECURE:
+            return "is in the community cloud, which has no network volumes"
+        if offer.region is not None and offer.region != volume.region:
+            return f"is in {offer.region}, the volume {volume.name} in {volume.region}"
+    return None
+
+
 def order_of(request: CreateRequest) -> dict[str, Any]:
     """Return the body that orders a pod.
 
     With an argv the pod runs that instead of the image's command, quoted into the one string that every version takes, and
-    nobody logs in. Without, it is a machine to log in to, with a volume at /workspace that outlives a stop.
+    nobody logs in. Without, it is a machine to log in to, with a volume at /workspace that outlives a stop. A network volume
+    takes that place.
     """
     native = request.offer.native
     body: dict[str, Any] = {
@@ -182,6 +198,8 @@ def order_of(request: CreateRequest) -> dict[str, Any]:
     else:
         size_gb = max(request.disk_gib or WORKSPACE_GB, LEAST_WORKSPACE_GB)
         body |= {"startSsh": True, "ports": [SSH_PORT], "mounts": {"persistent": {"size": size_gb, "path": WORKSPACE}}}
+    if request.volumes:
+        body["mounts"] = {"network": [{"volumeId": volume.id, "path": WORKSPACE} for volume in request.volumes]}
     return body
 
 
@@ -200,3 +218,5 @@ def check_order(request: CreateRequest) -> None:
             provider=PROVIDER,
             field="label",
         )
+    if obstacle := volume_obstacle(request.volumes, request.offer):
+        raise Rejected(f"The pod {obstacle}.", provider=PROVIDER, field="volumes")

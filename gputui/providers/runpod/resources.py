@@ -55,15 +55,41 @@ def volume_of(row: Any) -> Volume | None:
         size_gib=found.size,
         region=found.data_center or None,
         kind=found.type or None,
-        price_micro_usd_per_month=_monthly_price(found),
+        price_micro_usd_per_month=_monthly_price(found.type, found.size),
+        mount_path=mapping.WORKSPACE,
     )
 
 
-def _monthly_price(volume: wire.WireVolume) -> MicroUsd | None:
-    if volume.type != STANDARD or volume.size is None:
+def _monthly_price(kind: str | None, size_gb: int | None) -> MicroUsd | None:
+    if kind != STANDARD or size_gb is None:
         return None
-    first_gb = min(volume.size, _TB)
-    return usd_to_micro(first_gb * _FIRST_TB_USD + (volume.size - first_gb) * _BEYOND_USD)
+    first_gb = min(size_gb, _TB)
+    return usd_to_micro(first_gb * _FIRST_TB_USD + (size_gb - first_gb) * _BEYOND_USD)
+
+
+def quote_of(order: dict[str, Any], centre_rows: Iterable[Any]) -> MicroUsd | None:
+    """Return what a volume would cost a month, None for a kind without a published price.
+
+    Raises Rejected where none can be, and where it is not told which of several kinds would be made.
+    """
+    centres = [centre for row in centre_rows if (centre := wire.read(wire.WireDataCenter, row)) and centre.id]
+    kinds = next((centre.network_volume_types or [] for centre in centres if centre.id == order["dataCenter"]), [])
+    if not kinds:
+        able = ", ".join(sorted(str(centre.id) for centre in centres if centre.network_volume_types))
+        raise Rejected(
+            f"No network volume can stand in {order['dataCenter']} at RunPod.",
+            provider=PROVIDER,
+            field="region",
+            hint=f"These regions hold some: {able}.",
+        )
+    if "type" not in order and len(kinds) > 1:
+        raise Rejected(
+            f"{order['dataCenter']} holds several kinds of volumes, at different prices.",
+            provider=PROVIDER,
+            field="kind",
+            hint=f"Say which: {', '.join(str(kind).lower().replace('_', '-') for kind in kinds)}.",
+        )
+    return _monthly_price(order.get("type", kinds[0]), order["size"])
 
 
 def mounts_in(pod_rows: Iterable[Any]) -> dict[str, tuple[str, ...]]:

@@ -75,6 +75,7 @@ class WireDataCenter(_Item):
     id: Text = None
     name: Text = None
     availability: Text = None
+    network_volume_types: Values = None
 
 
 class WireGpu(_Item):

@@ -191,7 +191,7 @@ class TensorDockClient:
         return await self._http.send(method, path, operation=operation, json_body=body, deadline_s=deadline_s)
 
     def _machine_in(self, reply: Reply) -> Machine:
-        machine = mapping.machine_of(self._understood(reply, wire.item_of))
+        machine = mapping.machine_of(self._understood(reply, wire.item_of), is_whole=True)
         if machine is None:
             raise self._malformed(reply)
         return machine

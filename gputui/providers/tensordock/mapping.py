@@ -184,20 +184,25 @@ def regions_of(rows: Iterable[Any]) -> list[Region]:
     return list(regions.values())
 
 
-def machine_of(row: Any) -> Machine | None:
+def machine_of(row: Any, *, is_whole: bool = False) -> Machine | None:
     """Return an instance as a machine, None when it has no id. When it was made is not told.
 
     An address is told with the port forwarded to SSH, or not at all: without a forward it is the host's, not the machine's.
+    An order is shown as running from the start; `is_whole` says that an address would be in this row, and without one it
+    is not running yet.
     """
     found = wire.read(wire.WireInstance, row)
     if found is None or not found.id:
         return None
     model, count = _gpu_in(found)
     port = _ssh_port(found.port_forwards or [])
+    state = state_of(found.status)
+    if is_whole and state is MachineState.RUNNING and not found.ip_address:
+        state = MachineState.PENDING
     return Machine(
         id=found.id,
         provider=PROVIDER,
-        state=state_of(found.status),
+        state=state,
         raw_state=found.status or "",
         label=found.name or None,
         gpu=model,

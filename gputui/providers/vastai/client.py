@@ -24,13 +24,14 @@ started over SSH like anywhere else. What documentation leaves open, and how eac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from gputui.model.errors import AuthError, Gone, NoCapacity, ProviderError, RateLimited, Rejected
 from gputui.model.types import Balance, Charge, CreateRequest, Machine, Offer, SshKey, Volume
+from gputui.model.units import MicroUsd
 from gputui.providers.base import KeyCheck
 from gputui.providers.registry import ClientContext
 from gputui.providers.vastai import limits, mapping, refusals, resources, wire
@@ -144,18 +145,30 @@ class VastClient:
         It is billed until it is deleted. An error with `may_exist` True means that it may have been made: look at the list.
         """
         size_gb = resources.check_volume(name, size_gib=size_gib, kind=kind)
-        question = resources.volume_search(region, size_gb)
-        offers = await self._calls.query("api/v0/volumes/search/", limits.SEARCH_VOLUMES, question)
-        room = resources.cheapest_room(offers, region, size_gb)
+        room = await self._room(region, size_gb)
         body = {"id": int(room.id or 0), "size": size_gb, "name": name}
         made = await self._calls.write("PUT", "api/v0/volumes/", limits.MAKE_VOLUME, body)
         return understood(made, lambda answer: resources.made_volume(answer, name, size_gb, room))
+
+    async def quote_volume(self, *, size_gib: int | None, region: str, kind: str | None) -> MicroUsd | None:
+        """Return what a volume would cost a month on the host that `create_volume` would choose now."""
+        size_gb = resources.check_size(size_gib, kind)
+        return resources.monthly_price(await self._room(region, size_gb), size_gb)
+
+    async def _room(self, region: str, size_gb: int) -> wire.WireVolumeOffer:
+        question = resources.volume_search(region, size_gb)
+        offers = await self._calls.query("api/v0/volumes/search/", limits.SEARCH_VOLUMES, question)
+        return resources.cheapest_room(offers, region, size_gb)
 
     async def delete_volume(self, volume_id: str) -> None:
         """Delete a volume and all that is on it. It cannot be while a machine mounts it, a stopped one included."""
         if not volume_id.isdecimal():
             raise no_such(volume_id)
         await self._calls.write("DELETE", "api/v0/volumes/", limits.DELETE_VOLUME, {"id": int(volume_id)})
+
+    def volume_obstacle(self, volumes: Sequence[Volume], offer: Offer) -> str | None:
+        """Return why a machine of this offer cannot have these volumes, None when it can."""
+        return mapping.volume_obstacle(volumes, offer)
 
     async def create(self, request: CreateRequest) -> Machine:
         """Order one machine with the job's image and our SSH key, once, after waiting for a turn (one in 4.5 seconds).

@@ -24,6 +24,16 @@ SEARCH_VOLUMES, LIST_VOLUMES = "look for room for a volume", "list volumes"
 MAKE_VOLUME, DELETE_VOLUME = "create a volume", "delete a volume"
 CHARGES = "list charges"
 
+# The group of a key's permissions that each belongs to. Source: Vast.ai docs, permissions page (2026-08).
+PERMISSIONS = {
+    **dict.fromkeys((SEARCH, GPU_NAMES, SEARCH_VOLUMES), "misc"),
+    **dict.fromkeys((LIST, CHECK, READ, LIST_VOLUMES), "instance_read"),
+    **dict.fromkeys((ORDER, STOP, START, LABEL, END, ATTACH_KEY, MAKE_VOLUME, DELETE_VOLUME), "instance_write"),
+    **dict.fromkeys((ACCOUNT, LIST_KEYS), "user_read"),
+    **dict.fromkeys((ADD_KEY, DELETE_KEY), "user_write"),
+    CHARGES: "billing_read",
+}
+
 SPARE_S = 0.2
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from gputui.model.errors import NoCapacity, Rejected
 from gputui.model.gpus import canonical_gpu, vram_of
 from gputui.model.states import MachineState
-from gputui.model.types import CreateRequest, Machine, Offer, Stock, Tier
-from gputui.model.units import MicroUsdPerHour, Ms, usd_to_micro
+from gputui.model.types import CreateRequest, Machine, Offer, Stock, Tier, Volume
+from gputui.model.units import MicroUsd, MicroUsdPerHour, Ms, usd_to_micro
 from gputui.providers.vastai import limits, wire
 from gputui.providers.vastai.wire import PROVIDER
 
 SSH_USER = "root"
 # Vast.ai's own image, of which it takes the version that fits the host's driver (OpenAPI document, create instance).
 DEFAULT_IMAGE = "vastai/base-image:@vastai-automatic-tag"
+# OpenAPI document, create instance: where its samples mount a volume.
+MOUNT_PATH = "/data"
 # Vast.ai's start-up replaces the image's own, brings up sshd and maps it to a port of the host and to Vast.ai's proxy. These
 # are the words of Vast.ai's own client, misspelling included; the documented "ssh_direct" does not tell of the proxy.
 RUNTYPE = "ssh_direc ssh_proxy"
@@ -28,9 +31,16 @@ LEAST_LEFT_S = 86_400
 # No limit is documented for a new machine; public clients keep to this one.
 LONGEST_LABEL = 60
 
+# Of a host that does not tell how fast its line is.
+FASTEST_LINE_MBPS = Decimal(10_000)
+
 _HOURS_PER_MONTH = 720
 _MB_PER_GIB = 1024
 _SECOND_MS = 1000
+_HOUR_S = 3600
+_MB_PER_GB = 1000
+_BITS = 8
+_MICRO = 1_000_000
 # How far the price of an answer may be from the sum of its parts before the parts count: less is rounding.
 _ROUNDING_USD = Decimal("0.0005")
 
@@ -136,6 +146,7 @@ def offer_of(row: Any, fetched_at_ms: Ms) -> Offer | None:
             "place": found.geolocation,
             "verified": None if found.verification is None else found.verification == "verified",
             "ends_at_s": None if found.end_date is None else int(found.end_date),
+            "traffic_limit_micro_usd_per_hour": traffic_limit_of(found),
         },
     )
 
@@ -222,14 +233,13 @@ def _raw_state(found: wire.WireInstance, state: MachineState) -> str:
 
 
 def machine_of(row: Any) -> Machine | None:
-    """Return an instance as a machine, None when it has no id. Switched off it costs its disk only."""
+    """Return an instance as a machine, None when it has no id."""
     found = wire.read(wire.WireInstance, row)
     if found is None or not found.id:
         return None
     state = state_of(found)
     host, port = ssh_endpoint_of(found)
     gpu, _ = gpu_of(found)
-    is_off = state is MachineState.STOPPED and found.storage_total_cost is not None
     return Machine(
         id=found.id,
         provider=PROVIDER,
@@ -239,12 +249,60 @@ def machine_of(row: Any) -> Machine | None:
         gpu=gpu,
         gpu_count=found.num_gpus or None,
         region=region_of(found.geolocation),
-        price_micro_usd_per_hour=_positive(found.storage_total_cost if is_off else found.dph_total),
+        price_micro_usd_per_hour=_positive(found.dph_total),
         ip=host,
         ssh_port=port,
         ssh_user=SSH_USER,
         created_at_ms=_moment(found.start_date),
+        billed_micro_usd_per_hour=billed_at(found),
+        traffic_micro_usd=traffic_of(found),
+        traffic_limit_micro_usd_per_hour=traffic_limit_of(found),
     )
+
+
+def billed_at(found: wire.WireInstance) -> tuple[MicroUsdPerHour, MicroUsdPerHour] | None:
+    """Return the least and the most an instance costs per hour as it is; None when it does not tell its price.
+
+    Its disk is paid for as long as its host is there, its GPUs while it runs or is frozen (Vast.ai docs, billing). Of
+    what it is while it reboots or is not heard of, the documents say nothing.
+    """
+    whole = _positive(found.dph_total)
+    if whole is None:
+        return None
+    disk = 0 if found.storage_total_cost is None else min(whole, usd_to_micro(found.storage_total_cost))
+    match _word(found.actual_status):
+        case "running" | "frozen":
+            return whole, whole
+        case "" | "created" | "loading" | "exited" | "stopped":
+            return disk, disk
+        case "offline":
+            return 0, 0
+    return 0, whole
+
+
+def traffic_of(found: wire.WireInstance) -> MicroUsd | None:
+    """Return what traffic has cost so far, image pull included, rounded down; None when it is not told."""
+    up = _product(found.inet_up_billed, found.inet_up_cost)
+    down = _product(found.inet_down_billed, found.inet_down_cost)
+    return None if up is None or down is None else math.floor((up + down) * _MICRO)
+
+
+def traffic_limit_of(found: wire.WireHardware) -> MicroUsdPerHour | None:
+    """Return the most that traffic can cost per hour: both directions at the measured speed of the line, in Mb/s.
+
+    None when no price of it is told.
+    """
+    if found.inet_up_cost is None and found.inet_down_cost is None:
+        return None
+    usd_per_hour = Decimal(0)
+    for speed, usd_per_gb in ((found.inet_up, found.inet_up_cost), (found.inet_down, found.inet_down_cost)):
+        gb_per_hour = (FASTEST_LINE_MBPS if speed is None else speed) * _HOUR_S / _MB_PER_GB / _BITS
+        usd_per_hour += max(Decimal(0), gb_per_hour * (usd_per_gb or 0))
+    return math.ceil(usd_per_hour * _MICRO)
+
+
+def _product(left: Decimal | None, right: Decimal | None) -> Decimal | None:
+    return None if left is None or right is None else max(Decimal(0), left * right)
 
 
 def _moment(seconds: Decimal | None) -> Ms | None:
@@ -299,6 +357,8 @@ def check_order(request: CreateRequest, now_ms: Ms) -> None:
         raise NoCapacity(
             f"This offer has {most_gb} GB of disk at most, {disk_of(request)} asked for.", provider=PROVIDER
         )
+    if obstacle := volume_obstacle(request.volumes, request.offer):
+        raise _rejected(f"The machine {obstacle}.", "volumes")
     ends_at_s = native.get("ends_at_s")
     if ends_at_s is not None and now_ms / _SECOND_MS + (request.max_duration_s or 0) > ends_at_s:
         raise NoCapacity("This offer ends before the job would.", provider=PROVIDER)
@@ -314,7 +374,7 @@ def order_of(request: CreateRequest) -> dict[str, Any]:
 
     Neither command nor environment is sent: they reach the machine over SSH, and nobody sees them at Vast.ai.
     """
-    return {
+    body: dict[str, Any] = {
         "client_id": "me",
         "image": request.image or DEFAULT_IMAGE,
         "disk": disk_of(request),
@@ -323,6 +383,24 @@ def order_of(request: CreateRequest) -> dict[str, Any]:
         "target_state": "running",
         "cancel_unavail": True,
     }
+    for volume in request.volumes:
+        body["volume_info"] = {"create_new": False, "volume_id": int(volume.id), "mount_path": MOUNT_PATH}
+    return body
+
+
+def volume_obstacle(volumes: Sequence[Volume], offer: Offer) -> str | None:
+    """Return why a machine of this offer cannot have these volumes, None when it can.
+
+    Vast.ai docs, volumes: a volume lies on one host, and one machine at a time has it. An order names one volume.
+    """
+    if len(volumes) > 1:
+        return f"can have one volume, not {len(volumes)}"
+    for volume in volumes:
+        if volume.attached_to:
+            return f"cannot have the volume {volume.name} while machine {volume.attached_to[0]} has it"
+        if not volume.id.isdecimal() or offer.native.get("machine_id") != volume.host:
+            return f"is not on host {volume.host}, where the volume {volume.name} is"
+    return None
 
 
 def ordered_machine(machine_id: str, request: CreateRequest) -> Machine:
@@ -337,6 +415,8 @@ def ordered_machine(machine_id: str, request: CreateRequest) -> Machine:
         gpu_count=request.offer.gpu_count,
         region=request.offer.region,
         ssh_user=SSH_USER,
+        billed_micro_usd_per_hour=(0, request.offer.price_micro_usd_per_hour),
+        traffic_limit_micro_usd_per_hour=request.offer.native.get("traffic_limit_micro_usd_per_hour"),
     )
 
 

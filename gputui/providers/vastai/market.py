@@ -121,7 +121,7 @@ def _from_price(price: Decimal) -> dict[str, Any]:
 
 def _dearest(rows: list[Any]) -> Decimal | None:
     """Return the highest price of an answer. Nothing is dearer than an answer without prices."""
-    offers = (wire.read(wire.WireOffer, row) for row in rows)
+    offers = (wire.read(wire.WirePrice, row) for row in rows)
     return max((offer.dph_total for offer in offers if offer and offer.dph_total is not None), default=None)
 
 

@@ -26,13 +26,14 @@ from gputui.model.errors import (
     Transient,
 )
 from gputui.model.units import Ms
-from gputui.providers.replies import Reply, default_error, retry_after_s
+from gputui.providers.replies import Reply, default_error, new_key_hint, retry_after_s
 from gputui.providers.vastai import limits
 from gputui.providers.vastai.wire import PROVIDER, new_contract_in
 
 _BAD_KEY = re.compile(
     r"invalid (user|api) key|session expired|requires login|authentication credentials|two.factor", re.IGNORECASE
 )
+_PERMISSION = re.compile(r"permission", re.IGNORECASE)
 _IN_USE = re.compile(r"\b(in use|attached|mounted)\b", re.IGNORECASE)
 _THRESHOLD = re.compile(r"threshold\s*=\s*(\d+(?:\.\d+)?)")
 _OFFER_TAKEN = "no_such_ask"
@@ -77,7 +78,7 @@ def _meaning(reply: Reply, data: dict[str, Any], now_ms: Ms) -> ProviderError:
     code, text = code_in(data), text_in(data)
     said = f" It said: {text}" if text else ""
     if code == "auth_error" or _BAD_KEY.search(text):
-        return AuthError(f"{PROVIDER} refused the key.{said}", hint=f"Check it with: gputui auth test {PROVIDER}")
+        return AuthError(f"{PROVIDER} refused the key.{said}", hint=new_key_hint(PROVIDER))
     if _OFFER_TAKEN in code or _OFFER_TAKEN in text:
         return NoCapacity(f"This offer at Vast.ai is taken or withdrawn.{said}")
     if code == "resources_unavailable":
@@ -100,7 +101,20 @@ def _meaning(reply: Reply, data: dict[str, Any], now_ms: Ms) -> ProviderError:
         return Rejected(f"Vast.ai refused to {reply.operation} (403).{said}")
     if reply.status == 404 and reply.operation == limits.ORDER:
         return NoCapacity(f"Vast.ai knows no such offer (404).{said}")
+    if reply.status == 403 or (reply.status == 401 and _PERMISSION.search(text)):
+        return _not_allowed(reply, said)
     return default_error(PROVIDER, _worded(reply), now_ms)
+
+
+def _not_allowed(reply: Reply, said: str) -> AuthError:
+    """Return the error for a key that works but not for this, naming the group of permissions it lacks."""
+    group = limits.PERMISSIONS.get(reply.operation)
+    wanted = f"the permission {group}" if group else "that permission"
+    return AuthError(
+        f"{PROVIDER} does not allow this key to {reply.operation} ({reply.status}).{said}",
+        lacks_permission=True,
+        hint=f"Give it {wanted} at cloud.vast.ai, under Keys, or use a key that has it.",
+    )
 
 
 def _too_often(reply: Reply, data: dict[str, Any], now_ms: Ms) -> RateLimited:

@@ -15,7 +15,7 @@ from gputui.model.errors import NoCapacity, Rejected
 from gputui.model.types import Charge, SshKey, Volume
 from gputui.model.units import MicroUsd, Ms, usd_to_micro
 from gputui.providers.vastai import wire
-from gputui.providers.vastai.mapping import region_of
+from gputui.providers.vastai.mapping import MOUNT_PATH, region_of
 from gputui.providers.vastai.wire import PROVIDER
 
 # OpenAPI document, rent volume: made with this size unless asked otherwise.
@@ -95,6 +95,8 @@ def volume_of(row: Any) -> Volume | None:
         price_micro_usd_per_month=None if hourly is None else usd_to_micro(hourly * _HOURS_PER_MONTH),
         attached_to=tuple(str(user) for user in ids if user is not None),
         created_at_ms=None if not found.start_date else int(found.start_date * _SECOND_MS),
+        mount_path=MOUNT_PATH,
+        host=found.machine_id or None,
     )
 
 
@@ -102,6 +104,11 @@ def check_volume(name: str, *, size_gib: int | None, kind: str | None) -> int:
     """Return the size in GB. Raises Rejected, naming the field, for a volume that Vast.ai cannot make."""
     if not _VOLUME_NAME.fullmatch(name):
         raise _rejected(f"{name!r} cannot be a volume's name at Vast.ai: letters, digits and _, 64 at most.", "name")
+    return check_size(size_gib, kind)
+
+
+def check_size(size_gib: int | None, kind: str | None) -> int:
+    """Return the size in GB that a volume would have. Raises Rejected, naming the field, for one that cannot be."""
     if kind not in (None, KIND):
         raise _rejected(f"Vast.ai has {KIND} volumes only.", "kind")
     if size_gib is not None and size_gib < 1:
@@ -143,7 +150,6 @@ def made_volume(body: Any, name: str, size_gb: int, room: wire.WireVolumeOffer) 
     match = _MADE_VOLUME.fullmatch(told) if isinstance(told, str) else None
     if match is None:
         raise wire.Unreadable("no volume in the answer")
-    monthly = None if room.storage_cost is None else usd_to_micro(room.storage_cost * size_gb)
     return Volume(
         id=match[1],
         provider=PROVIDER,
@@ -152,8 +158,13 @@ def made_volume(body: Any, name: str, size_gb: int, room: wire.WireVolumeOffer) 
         size_gib=size_gb,
         region=region_of(room.geolocation),
         kind=KIND,
-        price_micro_usd_per_month=monthly,
+        price_micro_usd_per_month=monthly_price(room, size_gb),
     )
+
+
+def monthly_price(room: wire.WireVolumeOffer, size_gb: int) -> MicroUsd | None:
+    """Return what a volume of a size costs a month on a host, None where the host does not tell."""
+    return None if room.storage_cost is None else usd_to_micro(room.storage_cost * size_gb)
 
 
 def charges_of(row: Any, *, since_ms: Ms, until_ms: Ms) -> list[Charge]:

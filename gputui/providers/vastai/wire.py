@@ -9,12 +9,11 @@ dstackai/gpuhunt, vast-ai/vast-cli).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PROVIDER = "vastai"
 
@@ -23,20 +22,12 @@ class Unreadable(ValueError):
     """A body without the parts that every good answer of this kind has."""
 
 
-def _none_if_invalid(value: Any, read: Callable[[Any], Any]) -> Any:
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
-_Lenient = WrapValidator(_none_if_invalid)
-Text = Annotated[str | None, _Lenient]
-Whole = Annotated[Annotated[int, Field(gt=-(10**15), lt=10**15)] | None, _Lenient]
-Amount = Annotated[Annotated[Decimal, Field(gt=-(10**12), lt=10**12)] | None, _Lenient]
-Flag = Annotated[bool | None, _Lenient]
-Values = Annotated[list[Any] | None, _Lenient]
-Members = Annotated[dict[str, Any] | None, _Lenient]
+Text = str | None
+Whole = Annotated[int, Field(gt=-(10**15), lt=10**15)] | None
+Amount = Annotated[Decimal, Field(gt=-(10**12), lt=10**12)] | None
+Flag = bool | None
+Values = list[Any] | None
+Members = dict[str, Any] | None
 
 
 class _Item(BaseModel):
@@ -47,7 +38,7 @@ class WireHardware(_Item):
     """What offers and instances tell alike. Memory is in MB, `gpu_ram` per GPU; CPU figures are of the whole host.
 
     `dph_base` is the price of the GPUs and `dph_total` adds the disk, both in USD per hour; `storage_cost` is USD per GB and
-    month of 720 hours.
+    month of 720 hours. `inet_up` and `inet_down` are Mb/s, their costs USD per GB.
     """
 
     id: Text = None
@@ -61,6 +52,10 @@ class WireHardware(_Item):
     dph_total: Amount = None
     storage_cost: Amount = None
     storage_total_cost: Amount = None
+    inet_up: Amount = None
+    inet_down: Amount = None
+    inet_up_cost: Amount = None
+    inet_down_cost: Amount = None
     is_bid: Flag = None
 
 
@@ -81,6 +76,12 @@ class WireOffer(WireHardware):
     duration: Amount = None
 
 
+class WirePrice(_Item):
+    """What a search is sorted by; an offer's own price, in USD per hour, alone."""
+
+    dph_total: Amount = None
+
+
 class WireInstance(WireHardware):
     """One machine. `actual_status` is the container's, `intended_status` what was wished for, `cur_state` the contract's."""
 
@@ -97,6 +98,8 @@ class WireInstance(WireHardware):
     public_ipaddr: Text = None
     ports: Members = None
     start_date: Amount = None
+    inet_up_billed: Amount = None
+    inet_down_billed: Amount = None
 
 
 class WireAccount(_Item):
@@ -132,6 +135,7 @@ class WireVolume(_Item):
     id: Text = None
     label: Text = None
     status: Text = None
+    machine_id: Text = None
     disk_space: Amount = None
     storage_total_cost: Amount = None
     instances: Values = None
@@ -212,5 +216,12 @@ _ItemT = TypeVar("_ItemT", bound=_Item)
 
 
 def read(model: type[_ItemT], value: Any) -> _ItemT | None:
-    """Return an item, None when the value is not an object at all."""
-    return model.model_validate(value) if isinstance(value, dict) else None
+    """Return an item without the members that cannot be read, None when the value is not an object at all."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        # Once for all of them: a validator of our own around each member would make a market of thousands four times slower.
+        wrong = {problem["loc"][0] for problem in error.errors(include_url=False, include_input=False)}
+        return model.model_validate({name: member for name, member in value.items() if name not in wrong})

@@ -1,76 +1,125 @@
-"""Every answer of the simulated Lambda Cloud against Lambda's published OpenAPI document.
-
-The document is not kept here. Set GPUTUI_SPECS to a folder that holds it as lambda-openapi.json to run these.
-"""
+"""The Lambda client's requests and the simulator's answers against Lambda's OpenAPI document (1.10.0)."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from lambda_spec import FAULTS_OF_THE_FILE, LambdaSpec
+from known_faults import faults_of
 from lambda_stage import PUBLIC_KEY, LambdaApi
+from witness import SOURCES, Noted, Witness, document_of, public_calls, watch
 
-from gputui.sim.lambda_.app import API_PATH
-from gputui.sim.vtime import in_virtual_time
+from gputui.model.types import CreateRequest, Stock
+from gputui.providers.lambda_.client import LambdaClient
+from gputui.providers.registry import ClientContext
+from gputui.sim.lambda_.app import build
+from gputui.sim.transport import asgi_transport
+from gputui.sim.vtime import VirtualClock, in_virtual_time
+from gputui.sim.world import World
 
-FOLDER = os.environ.get("GPUTUI_SPECS")
+PROVIDER = "lambda"
+CLIENT = LambdaClient
 NOBODY = "0" * 32
 TERMINATE, RESTART = "instance-operations/terminate", "instance-operations/restart"
 
-pytestmark = pytest.mark.skipif(not FOLDER, reason="GPUTUI_SPECS names no folder with lambda-openapi.json")
 
+class WatchedApi(LambdaApi):
+    """A raw client whose every exchange is looked at."""
 
-class CheckedApi(LambdaApi):
-    """Checks every answer it gets and remembers what was asked and how it went."""
-
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
-        self.spec = LambdaSpec(Path(str(FOLDER)))
-        self.seen: set[tuple[str, int]] = set()
-        self.problems: list[str] = []
-
-    async def call(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        response = await super().call(method, path, **kwargs)
-        operation = f"{method} {self._template_of(method, '/' + path)}"
-        is_json = response.headers["content-type"] == "application/json" and response.content
-        self.seen.add((operation, response.status_code))
-        self.problems += self.spec.problems(operation, response.status_code, response.json() if is_json else None)
-        return response
-
-    def _template_of(self, method: str, path: str) -> str:
-        documented = sorted(operation.partition(" ")[2] for operation in self.spec.operations())
-        exact = [template for template in documented if template == path]
-        fitting = [item for item in documented if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", item), path)]
-        return (exact + fitting)[0]
+        self.witness = watch(self.http, PROVIDER, source)
 
 
-@pytest.fixture
-def api() -> CheckedApi:
-    return CheckedApi()
+@pytest.fixture(params=SOURCES)
+def api(request: pytest.FixtureRequest) -> WatchedApi:
+    return WatchedApi(request.param)
+
+
+def new_witness(source: str) -> Witness:
+    """Return a witness before a simulator at the address where the provider is."""
+    return Witness(asgi_transport(build(World(VirtualClock(), seed=7))), PROVIDER, document_of(PROVIDER, source))
+
+
+@pytest.fixture(params=SOURCES)
+def witness(request: pytest.FixtureRequest) -> Witness:
+    return new_witness(request.param)
 
 
 @in_virtual_time
-async def test_every_documented_operation_answers_as_documented(api: CheckedApi) -> None:
+async def test_all_that_the_client_asks_is_as_documented(witness: Witness, tmp_path: Path) -> None:
+    assert await every_call(witness, tmp_path) == public_calls(CLIENT)
+    assert witness.request_problems == []
+    assert witness.answer_problems == []
+
+
+@in_virtual_time
+async def test_every_operation_answers_as_documented(api: WatchedApi) -> None:
     await tour(api)
-    assert api.problems == []
-    assert {operation for operation, status in api.seen if status == 200} == api.spec.operations()
+    assert api.witness.request_problems == []
+    assert api.witness.answer_problems == []
+    assert api.witness.succeeded == document_of(PROVIDER).operations
 
 
 @in_virtual_time
-async def test_the_undocumented_fields_do_not_break_the_document(api: CheckedApi) -> None:
+async def test_without_undocumented_fields_the_document_has_no_fault(api: WatchedApi) -> None:
     api.world.faults.set(undocumented_fields=False)
     await tour(api)
-    assert api.problems == []
+    assert api.witness.answer_problems == []
+    assert api.witness.used_faults == set()
 
 
 @in_virtual_time
-async def test_errors_are_as_documented(api: CheckedApi) -> None:
+async def test_errors_are_as_documented(api: WatchedApi) -> None:
+    api.world.faults.set(undocumented_fields=False)
+    await wrong_turns(api)
+    assert api.witness.answer_problems == []
+    assert api.witness.used_faults == set()
+
+
+@in_virtual_time
+async def test_every_known_fault_of_the_document_is_one_still(tmp_path: Path) -> None:
+    api = WatchedApi("facts")
+    client_side = new_witness("facts")
+    await every_call(client_side, tmp_path)
+    await tour(api)
+    await undocumented_turns(api)
+    assert api.witness.answer_problems == []
+    assert faults_of(PROVIDER) - api.witness.used_faults - client_side.used_faults == set()
+
+
+async def every_call(witness: Witness, state_dir: Path) -> set[str]:
+    """Use all that the client can do, over a simulator at the address where the provider is; return what was called."""
+    context = ClientContext(VirtualClock(), state_dir, api_key="sim-conformance", transport=witness)
+    client: Any = Noted(LambdaClient(context))
+    await client.check_key()
+    await client.list_regions()
+    offers = [offer for offer in await client.fetch_offers() if offer.stock is Stock.LOW]
+    images = await client.list_os_images(offers[0])
+    key = await client.add_ssh_key("desk", PUBLIC_KEY)
+    await client.list_ssh_keys()
+    await client.delete_ssh_key(key.id)
+    volume = await client.create_volume("data", size_gib=None, region=str(offers[0].region), kind=None)
+    for os_image, volumes in ((None, ()), (images[0].value, (volume,))):
+        order = CreateRequest(offers[0], "gputui-t-1", "idem-1", PUBLIC_KEY, os_image=os_image, volumes=volumes)
+        machine = await client.create(order)
+        await client.get(machine.id)
+        await client.list_machines()
+        await asyncio.sleep(600)
+        await client.get(machine.id)
+        await client.list_volumes()
+        await client.terminate(machine.id, idempotency_key="t")
+    await asyncio.sleep(600)
+    await client.delete_volume(volume.id)
+    await client.aclose()
+    called: set[str] = client.called
+    return called
+
+
+async def wrong_turns(api: WatchedApi) -> None:
+    """Get every documented refusal."""
     for path in ("instance-types", "regions", "images", "instances", "ssh-keys", "file-systems", "firewall-rules"):
         for authorization in ("", "Bearer fake-key"):
             await api.refused(401, "global/invalid-api-key", "GET", path, headers={"Authorization": authorization})
@@ -114,12 +163,10 @@ async def test_errors_are_as_documented(api: CheckedApi) -> None:
     await api.refused(409, "global/conflict", "POST", RESTART, json={"instance_ids": [machine_id]})
     in_use = "firewall-rulesets/firewall-ruleset-in-use"
     await api.refused(400, in_use, "DELETE", f"firewall-rulesets/{ruleset_id}")
-    assert api.problems == []
-    assert api.spec.used_faults == set()
 
 
-@in_virtual_time
-async def test_every_known_fault_of_the_document_is_one_still(api: CheckedApi) -> None:
+async def undocumented_turns(api: WatchedApi) -> None:
+    """Get the answers that are seen and not documented."""
     api.world.faults.set(block_default_user_agents=True)
     await api.call("GET", "regions", headers={"User-Agent": ""})
     await api.call("POST", "file-systems")
@@ -137,28 +184,9 @@ async def test_every_known_fault_of_the_document_is_one_still(api: CheckedApi) -
     await api.ok("POST", "ssh-keys", json={"name": "mine", "public_key": PUBLIC_KEY})
     await api.launch_refused(500, "global/unknown")
     await api.terminate(machine_id)
-    assert api.problems == []
-    assert api.spec.used_faults == set(FAULTS_OF_THE_FILE)
 
 
-def test_the_checker_sees_what_is_wrong() -> None:
-    spec = LambdaSpec(Path(str(FOLDER)))
-    region = {"name": "us-east-1", "description": "Virginia, USA"}
-    assert spec.problems("GET /regions", 200, {"data": [region]}) == []
-    for wrong in (
-        {},
-        {"data": region},
-        {"data": [{"name": "x"}]},
-        {"data": [{**region, "name": 1}]},
-        {"data": [], "x": 1},
-    ):
-        assert spec.problems("GET /regions", 200, wrong)
-    assert spec.problems("GET /regions", 404, {"error": {"code": "global/other", "message": "x"}})
-    assert spec.problems("GET /regions", 418, {})
-    assert API_PATH == "/api/v1"
-
-
-async def tour(api: CheckedApi) -> None:
+async def tour(api: WatchedApi) -> None:
     """Ask every operation once so that it succeeds, and read what there is in every state of an instance."""
     rule = {"protocol": "tcp", "port_range": [22, 22], "source_network": "0.0.0.0/0", "description": ""}
     ping = {"protocol": "icmp", "source_network": "0.0.0.0/0", "description": "ping"}
@@ -200,7 +228,7 @@ async def tour(api: CheckedApi) -> None:
     assert (await api.call("GET", "audit-events")).json()["data"]
 
 
-async def look(api: CheckedApi, machine_id: str) -> None:
+async def look(api: WatchedApi, machine_id: str) -> None:
     await api.get(machine_id)
     for path in ("instances", "ssh-keys", "file-systems", "firewall-rulesets"):
         await api.ok("GET", path)
