@@ -134,7 +134,9 @@ COMMON_KNOBS: tuple[Knob, ...] = (
     choice("dies_as", ("offline", "error", "vanish", "released"), "what a dead machine looks like"),
     number("power_s", 1.0, "how long a stop or a start takes"),
     number("delete_s", 0.5, "how long a deletion takes"),
+    flag("own_key_works", True, "whether a machine can delete itself with the key that its provider gave it"),
     chance("stuck_terminate", "a deletion is accepted but nothing happens"),
+    number("stuck_hides_s", 0.0, "how long a machine is missing from all answers after a deletion that is stuck"),
     # Consistency.
     number("eventual_get_s", 0.0, "how long after its creation a machine cannot be read by its id"),
     number("eventual_list_s", 0.0, "how long after its creation a machine is missing from lists"),

@@ -70,7 +70,11 @@ class SshFleet:
 
         home = self._root / machine.id
         return await start_sim_sshd(
-            home, lambda: list(machine.authorized_keys), host=machine.ip, port=machine.ssh_port or 0
+            home,
+            lambda: list(machine.authorized_keys),
+            host=machine.ip,
+            port=machine.ssh_port or 0,
+            environ=machine.environ,
         )
 
     def _wipe(self, machine: SimMachine) -> None:

@@ -20,6 +20,8 @@ class SimMachine:
     action cuts it. `prices` holds (from when, dollars per hour) alike. `details` is the provider's own, for its answers.
     `ssh_delay_ms` is how long after each start its sshd answers, None when never. `units` is how much of its type's capacity
     it takes. `extras` holds (when, dollars) of what it costs once, beside its price (for traffic, say).
+    Until `hidden_until_ms` no answer shows it.
+    `environ` are the variables that the provider puts into it, with a key for itself alone perhaps.
     """
 
     id: str
@@ -38,9 +40,11 @@ class SimMachine:
     authorized_keys: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     vanishes_ms: int | None = None
+    hidden_until_ms: int = 0
     billing_stop_ms: int | None = None
     units: int = 1
     extras: list[tuple[int, Decimal]] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
 
     def life(self, now_ms: int) -> Life:
         """Return its state at a moment (ORDERED before it was ordered)."""
@@ -94,6 +98,15 @@ class SimMachine:
         until_ms = self._billed_until_ms(now_ms)
         bill = billing.bill_usd(self.timeline, self.prices, self.terms, until_ms=until_ms)
         return bill + self._extras_usd(until_ms)
+
+    def at_most_usd(self, now_ms: int) -> Decimal:
+        """Return what its bill up to a moment cannot be more than, quickly."""
+        terms = self.terms
+        top = max(
+            max(price for _, price in self.prices), terms.released_usd_per_hour, terms.idle_usd_per_hour or Decimal(0)
+        )
+        longest_ms = max(now_ms - self.created_ms, terms.minimum_s * 1000) + terms.granularity_s * 1000
+        return top * longest_ms / 3_600_000 + self._extras_usd(now_ms)
 
     def settled_usd(self, now_ms: int) -> Decimal:
         """Return the dollars already drawn from its account."""

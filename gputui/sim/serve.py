@@ -22,6 +22,7 @@ from gputui.sim.lambda_ import app as lambda_
 from gputui.sim.loopback import listen, serve_until_stopped
 from gputui.sim.runpod import app as runpod
 from gputui.sim.tensordock import app as tensordock
+from gputui.sim.vastai import app as vastai
 from gputui.sim.transport import asgi_transport
 from gputui.sim.truth import TruthApp
 from gputui.sim.world import World
@@ -44,6 +45,7 @@ PROVIDER_APPS: Mapping[str, ProviderSim] = {
     "huddle": ProviderSim(huddle.build, huddle.API_PATH),
     "runpod": ProviderSim(runpod.build, runpod.API_PATH),
     "lambda": ProviderSim(lambda_.build, lambda_.API_PATH),
+    "vastai": ProviderSim(vastai.build, vastai.API_PATH),
     "tensordock": ProviderSim(tensordock.build, tensordock.API_PATH),
 }
 

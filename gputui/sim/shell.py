@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,10 @@ from gputui.model.units import Ms
 from gputui.providers.base import ShellResult
 from gputui.sim.workload import PULL_S, WorkloadRun, gpu_figures, printed, pull_error, pull_lines, workload_from
 
-_FILE = re.compile(r"(?P<folder>\.gputui/[0-9A-Za-z_-]+)/(?P<name>harness\.sh|spec|command|env)")
+_FILE = re.compile(r"(?P<folder>\.gputui/[0-9A-Za-z_-]+)/(?P<name>harness\.sh|spec|command|env|ends)")
+# How long somebody may come for the log of what a limit ended, before the machine deletes itself; as in the harness.
+COLLECT_S = 600
+
 _REFUSED = ShellResult(126, b"", b"simulated machine: only the harness can be run here\n")
 
 
@@ -38,11 +41,12 @@ class SimJob:
     stillborn: bool = False
     cancelled_ms: Ms | None = None
     lease_until_ms: Ms | None = None
+    polled_ms: Ms = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A job's state at one time, in the words of the harness's header."""
+    """A job's state at one time, in the words of the harness's header. `figures` are those of the GPU and of its idleness."""
 
     state: str
     log: bytes = b""
@@ -50,14 +54,18 @@ class _Moment:
     reason: str | None = None
     started_ms: Ms | None = None
     finished_ms: Ms | None = None
-    gpu: str = "-"
+    figures: tuple[str, str] = ("-", "-")
 
 
 class SimHost:
-    """A simulated machine's disk and processes. `to_json` and `from_json` carry it through a restart."""
+    """A simulated machine's disk and processes. `to_json` and `from_json` carry it through a restart.
 
-    def __init__(self, jobs: dict[str, SimJob] | None = None) -> None:
+    `environ` are the variables that its provider put into it, a key for itself among them perhaps.
+    """
+
+    def __init__(self, jobs: dict[str, SimJob] | None = None, *, environ: Mapping[str, str] | None = None) -> None:
         self._jobs: dict[str, SimJob] = dict(jobs or {})
+        self._environ = dict(environ or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole machine as JSON values. No value of the job's environment but the knobs is in it."""
@@ -81,7 +89,7 @@ class SimHost:
             job = replace(job, spec=_pairs(text))
         elif match["name"] == "command":
             job = replace(job, command=text)
-        else:
+        elif match["name"] == "env":
             knobs = {name: value for name, value in _pairs(text).items() if name.startswith("MOCK_")}
             job = replace(job, knobs=knobs)
         self._jobs[match["folder"]] = job
@@ -109,18 +117,41 @@ class SimHost:
         """Renew the lease unless it has lapsed, and return the header line and the log bytes asked for."""
         job = self._jobs[folder]
         lapsed = job.lease_until_ms is not None and now_ms >= job.lease_until_ms
-        if lease_s and job.accepted_ms is not None and not lapsed:
-            job = replace(job, lease_until_ms=now_ms + lease_s * 1000)
+        if job.accepted_ms is not None:
+            job = replace(job, polled_ms=now_ms)
+            if lease_s and not lapsed:
+                job = replace(job, lease_until_ms=now_ms + lease_s * 1000)
             self._jobs[folder] = job
         moment = _moment(job, now_ms)
         payload = moment.log[offset : offset + limit]
+        gpu, idle = moment.figures
         header = (
             f"gputui/1 state={moment.state} exit={_or_dash(moment.exit_code)} reason={_or_dash(moment.reason)}"
             f" size={len(moment.log)} nonce={job.spec.get('nonce') or '-'}"
             f" started={_seconds(moment.started_ms)} finished={_seconds(moment.finished_ms)}"
-            f" gpu={moment.gpu} bytes={len(payload)}\n"
+            f" gpu={gpu} idle={idle} guard={self._guard(job)} bytes={len(payload)}\n"
         )
         return header.encode() + payload
+
+    def ended_itself_ms(self, now_ms: Ms) -> Ms | None:
+        """Return when this machine had its provider delete it, None when it has not by now."""
+        ends = [end_ms for job in self._jobs.values() if (end_ms := self._end_ms(job, now_ms)) is not None]
+        return min(ends, default=None)
+
+    def _end_ms(self, job: SimJob, now_ms: Ms) -> Ms | None:
+        moment = _moment(job, now_ms)
+        if moment.finished_ms is None or self._guard(job) != "armed":
+            return None
+        ends = [max(moment.finished_ms, job.lease_until_ms)] if job.lease_until_ms is not None else []
+        if moment.reason in ("max_duration", "idle_stop"):
+            ends.append(max(moment.finished_ms, job.polled_ms) + COLLECT_S * 1000)
+        return min((end_ms for end_ms in ends if end_ms <= now_ms), default=None)
+
+    def _guard(self, job: SimJob) -> str:
+        if job.accepted_ms is None:
+            return "-"
+        names = job.spec.get("end_key", ""), job.spec.get("end_id", "")
+        return "armed" if all(self._environ.get(name) for name in names) else "no_key"
 
 
 class SimShell:
@@ -201,18 +232,19 @@ def _moment(job: SimJob, now_ms: Ms) -> _Moment:
         ended_ms, reason = stop_before
         log = printed(pull_lines(image), (min(ended_ms, now_ms) - job.accepted_ms) / 1000)
         if now_ms < ended_ms:
-            return _Moment("starting", log, gpu=_gpu(None, now_ms))
+            return _Moment("starting", log, figures=_figures(job, None, now_ms))
         return _Moment("failed", log, reason=reason, finished_ms=ended_ms)
     if error := pull_error(image):
         if now_ms < due_ms:
-            return _Moment("starting", gpu=_gpu(None, now_ms))
+            return _Moment("starting", figures=_figures(job, None, now_ms))
         return _Moment("failed", f"{error}\n".encode(), reason="pull_failed", finished_ms=due_ms)
     pulled = printed(pull_lines(image), (now_ms - job.accepted_ms) / 1000) if image else b""
     if now_ms < due_ms:
-        return _Moment("starting", pulled, gpu=_gpu(None, now_ms))
-    stop = _first_stop(job, due_ms)
+        return _Moment("starting", pulled, figures=_figures(job, None, now_ms))
+    workload = workload_from(image, job.command, job.knobs)
+    stop = _first_stop(job, due_ms, WorkloadRun(workload, due_ms))
     run = WorkloadRun(
-        workload_from(image, job.command, job.knobs),
+        workload,
         started_ms=due_ms,
         term_ms=stop[0] if stop else None,
         grace_s=float(job.spec.get("grace_s") or 0),
@@ -220,13 +252,16 @@ def _moment(job: SimJob, now_ms: Ms) -> _Moment:
     log = pulled + run.output(now_ms)
     ended_ms, exit_code = run.end()
     if now_ms < ended_ms:
-        return _Moment("running", log, started_ms=due_ms, gpu=_gpu(run, now_ms))
+        return _Moment("running", log, started_ms=due_ms, figures=_figures(job, run, now_ms))
     reason = stop[1] if stop and stop[0] < due_ms + round(run.workload.duration_s * 1000) else "exited"
     return _Moment("exited", log, exit_code, reason, started_ms=due_ms, finished_ms=ended_ms)
 
 
-def _first_stop(job: SimJob, since_ms: Ms) -> tuple[Ms, str] | None:
-    """Return the first moment from `since_ms` on at which the harness would end the job, and why; None: nothing will."""
+def _first_stop(job: SimJob, since_ms: Ms, run: WorkloadRun | None = None) -> tuple[Ms, str] | None:
+    """Return the first moment from `since_ms` on at which the harness would end the job, and why; None: nothing will.
+
+    `run` is how it would go if nobody stopped it, once it has begun.
+    """
     causes: list[tuple[Ms, str]] = []
     if job.cancelled_ms is not None:
         causes.append((max(job.cancelled_ms, since_ms), "cancelled"))
@@ -234,11 +269,18 @@ def _first_stop(job: SimJob, since_ms: Ms) -> tuple[Ms, str] | None:
         causes.append((since_ms + int(max_duration_s) * 1000, "max_duration"))
     if job.lease_until_ms is not None:
         causes.append((max(job.lease_until_ms, since_ms), "lease"))
+    if run is not None and (idle_stop_s := job.spec.get("idle_stop_s")) and "MOCK_GPU" not in job.knobs:
+        causes.append((run.idle_stop_ms(int(job.spec["idle_percent"]), int(idle_stop_s)), "idle_stop"))
     return min(causes, default=None)
 
 
-def _gpu(run: WorkloadRun | None, now_ms: Ms) -> str:
-    return ",".join(str(figure) for figure in gpu_figures(run, now_ms))
+def _figures(job: SimJob, run: WorkloadRun | None, now_ms: Ms) -> tuple[str, str]:
+    """Return what the harness measures of the GPU, and for how long it has been idle."""
+    if problem := job.knobs.get("MOCK_GPU"):
+        return "-", problem
+    since_ms = run.idle_since_ms(now_ms, int(job.spec.get("idle_percent") or 5)) if run else None
+    idle_s = 0 if since_ms is None else (now_ms - since_ms) // 1000
+    return ",".join(str(figure) for figure in gpu_figures(run, now_ms)), str(idle_s)
 
 
 def _pairs(text: str) -> dict[str, str]:

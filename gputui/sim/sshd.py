@@ -14,7 +14,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,16 +44,18 @@ async def start_sim_sshd(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    environ: Mapping[str, str] | None = None,
 ) -> SimSshd:
     """Start the SSH server of one simulated machine.
 
     `home` is its login user's home folder; what else it needs (host key, stub programs, the stub Docker's state) lies
     beside it in `<home>.machine`, so a machine keeps its host key when it is started again. `authorized_keys` is asked at
-    every login. `port` 0 takes a free one. Raises OSError when it cannot listen.
+    every login. `port` 0 takes a free one. `environ` are variables that its provider put into it. Raises OSError when it
+    cannot listen.
     """
     import asyncssh
 
-    machine = SimSshd(home, authorized_keys)
+    machine = SimSshd(home, authorized_keys, environ or {})
     machine.server = await asyncssh.create_server(
         lambda: _server_class()(machine),
         host,
@@ -78,8 +80,9 @@ class SimSshd:
 
     server: asyncssh.SSHAcceptor
 
-    def __init__(self, home: Path, authorized_keys: Callable[[], list[str]]) -> None:
+    def __init__(self, home: Path, authorized_keys: Callable[[], list[str]], environ: Mapping[str, str]) -> None:
         self.home = home.resolve()
+        self._environ = dict(environ)
         self.authorized_keys = authorized_keys
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._machine_dir = self.home.with_name(f"{self.home.name}.machine")
@@ -146,7 +149,12 @@ class SimSshd:
         child = await asyncio.create_subprocess_exec(
             *words,
             cwd=self.home,
-            env={"HOME": str(self.home), "PATH": f"{self._machine_dir / 'bin'}:/usr/bin:/bin", MARKER: str(self.home)},
+            env={
+                **self._environ,
+                "HOME": str(self.home),
+                "PATH": f"{self._machine_dir / 'bin'}:/usr/bin:/bin",
+                MARKER: str(self.home),
+            },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

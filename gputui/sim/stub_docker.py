@@ -1,4 +1,4 @@
-"""The programs of a simulated machine: `docker`, `bash`, `nvidia-smi` and `sudo` that execute nothing.
+"""The programs of a simulated machine: `docker`, `bash`, `nvidia-smi`, `mountpoint` and `sudo` that execute nothing.
 
 The real harness runs on a simulated machine and finds these first on its PATH. `docker` knows exactly what the harness asks
 of it; a container is a small record whose log and state follow from the clock (`sim.workload`), so there is no process
@@ -8,7 +8,8 @@ as code.
 Faults are read from `faults.json` in the state folder at every call (and while a log is followed), so that a test can
 switch them: `daemon_down`, `run_error` (a text; no container is made), `run_error_after_create` (a text; the container
 stays created), `gpu_runtime_missing` (the same, for containers that ask for GPUs), `run_reply_lost` (the container runs,
-the client exits with 125), `oom` (the workload ends by memory).
+the client exits with 125), `oom` (the workload ends by memory), `unmounted` (a list of paths at which no
+volume is mounted).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DAEMON_DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.soc
 FOLLOW_EVERY_S = 0.1
 
 _RUN_OPTIONS_WITH_VALUE = {
-    "--name", "--label", "--log-driver", "--log-opt", "--env-file", "--entrypoint", "--gpus"
+    "--name", "--label", "--log-driver", "--log-opt", "--env-file", "--entrypoint", "--gpus", "--mount"
 }  # fmt: skip
 _RUN_FLAGS = {"-d", "--ipc=host", "--init"}
 
@@ -58,6 +59,7 @@ class Container:
 
     workload: Workload
     wants_gpus: bool = False
+    mounts: Sequence[str] = ()
     started_ms: int | None = None
     term_ms: int | None = None
     grace_s: float = 0.0
@@ -82,7 +84,7 @@ def install_stubs(bin_dir: Path, python: str, *, state_dir: Path) -> None:
     """Write the programs into `bin_dir`. `python` is the interpreter they run with; their state is kept in `state_dir`."""
     bin_dir.mkdir(parents=True, exist_ok=True)
     state_dir.mkdir(parents=True, exist_ok=True)
-    for program in ("docker", "bash", "nvidia-smi", "sudo"):
+    for program in ("docker", "bash", "nvidia-smi", "sudo", "mountpoint"):
         words = [python, "-I", "-m", "gputui.sim.stub_docker", program, str(state_dir)]
         path = bin_dir / program
         path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -130,6 +132,10 @@ class StubDocker:
             case _:
                 raise DockerError(f"docker: the stub does not know {' '.join(arguments[:2])!r}", 125)
         return 0
+
+    def is_unmounted(self, path: str) -> bool:
+        """Say whether no volume is mounted at a path."""
+        return path in (self._fault("unmounted") or ())
 
     def running_workload(self) -> WorkloadRun | None:
         """Return a workload that runs now, None when the machine is idle."""
@@ -183,12 +189,12 @@ class StubDocker:
 
     def _run(self, options: list[str]) -> int:
         self._check_daemon(125)
-        values, rest = _parse_run(options)
+        values, mounts, rest = _parse_run(options)
         image, command = rest[0], rest[-1] if len(rest) > 1 else ""
         if error := self._fault("run_error"):
             raise DockerError(f"docker: Error response from daemon: {error}.", 125)
         env = _read_env_file(Path(values["--env-file"])) if "--env-file" in values else {}
-        self.record(values["--name"], Container(workload_from(image, command, env), "--gpus" in values))
+        self.record(values["--name"], Container(workload_from(image, command, env), "--gpus" in values, mounts))
         self._start(values["--name"])
         if self._fault("run_reply_lost"):
             raise DockerError(f"docker: error during connect: {DAEMON_DOWN}", 125)
@@ -267,6 +273,8 @@ def main(arguments: Sequence[str]) -> int:
             return error.exit_code
     if program == "bash" and len(rest) == 2 and rest[0] == "-c":
         return run_plain(rest[1], docker, _now_ms)
+    if program == "mountpoint" and len(rest) == 2 and rest[0] == "-q":
+        return 1 if docker.is_unmounted(rest[1]) else 0
     if program == "nvidia-smi" and rest and rest[0].startswith("--query-gpu="):
         figures = gpu_figures(docker.running_workload(), _now_ms())
         _write(", ".join(str(figure) for figure in figures) + "\n")
@@ -275,21 +283,24 @@ def main(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _parse_run(options: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the options with a value and what follows them: the image and its arguments."""
+def _parse_run(options: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return the options with a value, the mounts, and what follows them: the image and its arguments."""
     values: dict[str, str] = {}
+    mounts: list[str] = []
     rest = list(options)
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
         if option in _RUN_OPTIONS_WITH_VALUE and rest:
             values[option] = rest.pop(0)
+            if option == "--mount":
+                mounts.append(values[option])
         elif option not in _RUN_FLAGS:
             raise DockerError(f"unknown flag: {option}", 125)
     if values.get("--log-opt", "").startswith("max-size=-"):
         raise DockerError("docker: Error response from daemon: failed to initialize logging driver: invalid size", 125)
     if not rest or "--name" not in values:
         raise DockerError("docker: 'docker run' requires an image and, in the stub, a --name", 125)
-    return values, rest
+    return values, mounts, rest
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What a simulated job prints and how it ends: a pure function of image, command and the job's environment.
 
-Three variables of the job's environment steer it: MOCK_DURATION_S (seconds, default 10), MOCK_EXIT_CODE (default 0) and
-MOCK_IGNORE_TERM ("1": only KILL ends it). The command itself is never executed, only echoed.
+Variables of the job's environment steer it: MOCK_DURATION_S (seconds, default 10), MOCK_EXIT_CODE (default 0),
+MOCK_IGNORE_TERM ("1": only KILL ends it), MOCK_IDLE_AFTER_S (from then on the GPU has nothing to do) and MOCK_GPU ("missing":
+there is no nvidia-smi, "failed": it gives no answer). The command itself is never executed, only echoed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ MAX_COLUMNS = 110
 PULL_S = 1.0
 """How long a simulated `docker pull` takes."""
 
+WARM_UP_PERCENT = 3
+"""How much the GPU is used while a workload reads its data."""
+
 EXIT_TERM = 143
 EXIT_KILL = 137
 
@@ -39,6 +43,12 @@ class Workload:
     exit_code: int = 0
     ignores_term: bool = False
     seed: int = 0
+    idle_after_s: float = math.inf
+
+    @property
+    def warm_up_s(self) -> float:
+        """Return how long it takes until the GPU has something to do."""
+        return min(0.15 * self.duration_s, 45.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,27 @@ class WorkloadRun:
         kill_ms = self.term_ms + round(self.grace_s * 1000)
         return (natural_ms, self.workload.exit_code) if natural_ms <= kill_ms else (kill_ms, EXIT_KILL)
 
+    def idle_since_ms(self, now_ms: Ms, percent: int) -> Ms | None:
+        """Return since when the GPU has been used less than `percent`, None when it is used."""
+        elapsed_s = (now_ms - self.started_ms) / 1000
+        work = self.workload
+        if elapsed_s >= max(work.idle_after_s, work.warm_up_s) and not self._idles_from_the_start(percent):
+            return self.started_ms + round(max(work.idle_after_s, work.warm_up_s) * 1000)
+        is_idle = elapsed_s < work.warm_up_s or elapsed_s >= work.idle_after_s
+        return self.started_ms if is_idle and percent > WARM_UP_PERCENT else None
+
+    def idle_stop_ms(self, percent: int, window_s: int) -> Ms:
+        """Return when the GPU has first been idle for so long, if nothing ends the workload before."""
+        work = self.workload
+        if percent > WARM_UP_PERCENT and (window_s <= work.warm_up_s or self._idles_from_the_start(percent)):
+            return self.started_ms + window_s * 1000
+        if math.isinf(work.idle_after_s):
+            return 1 << 62
+        return self.started_ms + round((max(work.idle_after_s, work.warm_up_s) + window_s) * 1000)
+
+    def _idles_from_the_start(self, percent: int) -> bool:
+        return percent > WARM_UP_PERCENT and self.workload.idle_after_s <= self.workload.warm_up_s
+
     def output(self, now_ms: Ms) -> bytes:
         """Return everything printed until `now_ms`."""
         return printed(lines(self.workload), (min(now_ms, self.end()[0]) - self.started_ms) / 1000)
@@ -77,6 +108,7 @@ def workload_from(image: str, command: str, env: Mapping[str, str]) -> Workload:
         exit_code=int(_number(env.get("MOCK_EXIT_CODE"), 0)) % 256,
         ignores_term=env.get("MOCK_IGNORE_TERM") == "1",
         seed=_seed(image, command),
+        idle_after_s=_number(env.get("MOCK_IDLE_AFTER_S"), math.inf),
     )
 
 
@@ -117,7 +149,7 @@ def lines(workload: Workload) -> tuple[TimedLine, ...]:
     """
     random = Random(workload.seed)
     duration_s = workload.duration_s
-    warm_up_s = min(0.15 * duration_s, 45.0)
+    warm_up_s = workload.warm_up_s
     train_end_s = duration_s - min(0.08 * duration_s, 20.0)
     opening = _opening(workload, random)
     timed = [(warm_up_s * position / len(opening), text) for position, text in enumerate(opening)]
@@ -134,9 +166,10 @@ def gpu_figures(run: WorkloadRun | None, now_ms: Ms) -> tuple[int, int, int, flo
     if run is None or not run.started_ms <= now_ms < run.end()[0]:
         return 0, 4, total_mib, 71.2
     elapsed_s = (now_ms - run.started_ms) / 1000
-    duration_s = max(run.workload.duration_s, 0.001)
-    if elapsed_s < min(0.15 * duration_s, 45.0):
-        return 3, 2_817, total_mib, 118.4
+    if elapsed_s < run.workload.warm_up_s:
+        return WARM_UP_PERCENT, 2_817, total_mib, 118.4
+    if elapsed_s >= run.workload.idle_after_s:
+        return 0, 61_000, total_mib, 96.5
     wave = math.sin(elapsed_s / 17 + run.workload.seed % 7)
     used_mib = 61_000 + run.workload.seed % 9_000
     return round(93 + 5 * wave), used_mib, total_mib, round(612 + 55 * wave, 1)

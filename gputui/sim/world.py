@@ -90,7 +90,8 @@ class World:
 
     `boot_s` is about how long a machine takes from its order to running. `requests` counts what the providers' APIs were
     asked. `reserve_endpoint`, where set, gives a new machine's address as (ip, SSH port). `when_unpaid`, by provider, is what
-    happens to an account without balance, where that is not the deletion of its machines at a billing tick.
+    happens to an account without balance, where that is not the deletion of its machines at a billing tick. `own_ends`, by
+    provider, tells when a machine had itself deleted, where that is not told by what a shell put there.
     """
 
     def __init__(self, clock: Clock, seed: int, boot_s: float = 3.0) -> None:
@@ -101,6 +102,7 @@ class World:
         self.requests = 0
         self.reserve_endpoint: Callable[[], tuple[str, int]] | None = None
         self.when_unpaid: dict[str, Callable[[Account, int], None]] = {}
+        self.own_ends: dict[str, Callable[[SimMachine, int], int | None]] = {}
         self.machines: dict[str, SimMachine] = {}
         self.catalogues: dict[str, Catalogue] = {}
         self._settled_ms = -1
@@ -226,10 +228,14 @@ class World:
         if machine.life(now_ms) is Life.DELETING or not machine.is_alive(now_ms):
             return
         if self.faults.fires("stuck_terminate", operation):
+            machine.hidden_until_ms = now_ms + self._knob_ms("stuck_hides_s")
             return
-        gone_ms = now_ms + self._knob_ms("delete_s")
-        machine.replan(now_ms, (now_ms, Life.DELETING), (gone_ms, Life.DELETED))
-        machine.billing_stop_ms = now_ms if self.faults.choice("billing_stop") == "requested" else gone_ms
+        self._delete_at(machine, now_ms)
+
+    def _delete_at(self, machine: SimMachine, at_ms: int) -> None:
+        gone_ms = at_ms + self._knob_ms("delete_s")
+        machine.replan(at_ms, (at_ms, Life.DELETING), (gone_ms, Life.DELETED))
+        machine.billing_stop_ms = at_ms if self.faults.choice("billing_stop") == "requested" else gone_ms
 
     def power_off(self, machine: SimMachine, *, releases: bool = False) -> None:
         """Stop a running machine; a moment later it is offline, or released and its hardware free. Raises WrongState."""
@@ -267,6 +273,8 @@ class World:
         now_ms = self.now_ms()
         if now_ms < machine.created_ms + self._knob_ms("eventual_get_s") or machine.is_vanished(now_ms):
             return False
+        if now_ms < machine.hidden_until_ms:
+            return False
         ended_ms = machine.ended_ms(now_ms)
         return ended_ms is None or now_ms < ended_ms + self._knob_ms("deleted_readable_s")
 
@@ -274,6 +282,8 @@ class World:
         """Return the state a machine has in a list, None when a list leaves it out because it is too new or vanished."""
         now_ms = self.now_ms()
         if now_ms < machine.created_ms + self._knob_ms("eventual_list_s") or machine.is_vanished(now_ms):
+            return None
+        if now_ms < machine.hidden_until_ms:
             return None
         life = machine.life(now_ms)
         if life is Life.DELETED and now_ms < machine.since_ms(now_ms) + self._knob_ms("deleted_still_listed_s"):
@@ -286,6 +296,10 @@ class World:
         machine = self.machines.get(machine_id)
         return machine is not None and machine.answers_ssh(self.now_ms())
 
+    def host(self, machine_id: str) -> SimHost | None:
+        """Return a machine's disk and processes, None when nobody ever logged in to it in-process."""
+        return self._hosts.get(machine_id)
+
     async def open_shell(self, machine_id: str) -> Shell:
         """Return an in-process shell on a machine. Raises ShellError when its sshd would not answer."""
         from gputui.sim.shell import SimHost, SimShell
@@ -293,23 +307,45 @@ class World:
         if not self.answers_ssh(machine_id):
             raise ShellError(f"The simulated machine {machine_id} does not answer SSH.")
         if machine_id not in self._hosts:
-            self._hosts[machine_id] = SimHost()
+            self._hosts[machine_id] = SimHost(environ=self.machines[machine_id].environ)
         return SimShell(self._hosts[machine_id], self.clock, lambda: self.answers_ssh(machine_id))
 
     # Money over time
 
     def settle(self) -> None:
-        """Carry out what lack of balance did to machines since anybody last looked, at the ticks where it happened."""
+        """Carry out what befell machines since anybody last looked, at the moments where it happened: those that had
+        themselves deleted, and what lack of balance did."""
         now_ms = self.now_ms()
         if now_ms == self._settled_ms:
             return
         self._settled_ms = now_ms
+        self._end_themselves(now_ms)
         deletes = self.faults.choice("low_balance_action") == "delete"
         for account in self._accounts.values():
-            owed = sum((machine.bill_usd(now_ms) for machine in account.machines), account.other_usd(now_ms))
-            if deletes and account.is_prepaid and owed >= account.credit_usd:
+            if deletes and account.is_prepaid and self._owes_it_all(account, now_ms):
                 self.when_unpaid.get(account.provider, self._delete_unpaid)(account, now_ms)
             account.settled_until_ms = now_ms
+
+    def _end_themselves(self, now_ms: int) -> None:
+        if not self.faults.flag("own_key_works"):
+            return
+        for machine in self.machines.values():
+            if not machine.environ or not machine.is_alive(now_ms):
+                continue
+            own_end = self.own_ends.get(machine.provider, self._ended_by_its_harness)
+            at_ms = own_end(machine, now_ms)
+            if at_ms is not None and machine.life(at_ms) is Life.RUNNING:
+                self._delete_at(machine, at_ms)
+
+    def _ended_by_its_harness(self, machine: SimMachine, now_ms: int) -> int | None:
+        host = self._hosts.get(machine.id)
+        return host.ended_itself_ms(now_ms) if host else None
+
+    def _owes_it_all(self, account: Account, now_ms: int) -> bool:
+        other_usd = account.other_usd(now_ms)
+        if sum((machine.at_most_usd(now_ms) for machine in account.machines), other_usd) < account.credit_usd:
+            return False  # no need to reckon exactly, which takes its time
+        return sum((machine.bill_usd(now_ms) for machine in account.machines), other_usd) >= account.credit_usd
 
     def _delete_unpaid(self, account: Account, now_ms: int) -> None:
         at_ms = account.settled_until_ms

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gputui.sim.gate import Answer, ApiError, Call, Endpoint, Handler, ProviderApp
 from gputui.sim.runpod import catalog, create, edge, money, pods, spend, ssh_keys, volumes
+from gputui.sim.runpod.container import own_end_ms
 from gputui.sim.runpod.data import TYPES
 from gputui.sim.runpod.errors import failed, forbidden
 from gputui.sim.runpod.graphql import GraphQl
@@ -30,6 +31,7 @@ def build(world: World, mount_path: str = "") -> ProviderApp:
     world.when_unpaid[PROVIDER] = money.when_unpaid(
         world, lambda machine: (mount := pod_of(machine).mount) is not None and mount.volume_id is not None
     )
+    world.own_ends[PROVIDER] = lambda machine, now_ms: own_end_ms(pod_of(machine), now_ms)
     state = RunPodState(world)
     routes = _routes()
     endpoints = [
@@ -82,6 +84,8 @@ def _guarded(state: RunPodState, handler: TenantHandler) -> Handler:
         scheme, _, key = call.request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise ApiError(401, "", "missing bearer token")
+        if state.pod_of_key(key.strip()) is not None:
+            raise forbidden()  # a pod's own key is good for GraphQL alone, in public reports
         tenant = state.tenant(key.strip())
         if tenant is None:
             raise ApiError(401, "", "invalid bearer token")

@@ -2,17 +2,19 @@
 
 A container made with the variables GPUTUI_NONCE and GPUTUI_COMMAND and told to run `sh -c <script>` prints what that script
 would: `gputui-begin <nonce>`, the lines of a made-up job, and `gputui-end <nonce> code=<n> reason=<word>` every minute from
-the job's end on. It never ends by itself. Started again on the disk of a job that had not ended, it says `code=-
-reason=restarted` instead. Any other container prints a few lines and waits. All follows from the pod's records, so that
-what is planned can still be changed and what has been stays.
+the job's end on. Where it is told how to delete its pod, it says whether it can (`gputui-guard <nonce> armed`), tells every
+minute what the GPU does (`gputui-gpu <nonce> <figures> <seconds idle>`), and in time does delete it. It never ends by itself.
+Started again on the disk of a job that had not ended, it says `code=- reason=restarted` instead. Any other container prints a
+few lines and waits. All follows from the pod's records, so that what is planned can still be changed and what has been stays.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count, takewhile
 
 from gputui.sim import workload
@@ -56,12 +58,13 @@ class Job:
 
     nonce: str
     run: WorkloadRun
+    stopped_for: str = ""
 
     def outcome(self) -> tuple[int, str]:
         """Return its exit code and why it ended."""
         natural_ms = self.run.started_ms + round(self.run.workload.duration_s * 1000)
-        is_over_time = self.run.term_ms is not None and natural_ms > self.run.term_ms
-        return self.run.end()[1], "max_duration" if is_over_time else "exited"
+        is_stopped = self.run.term_ms is not None and natural_ms > self.run.term_ms
+        return self.run.end()[1], self.stopped_for if is_stopped else "exited"
 
 
 def runs(pod: Pod) -> list[Run]:
@@ -118,14 +121,41 @@ def job_of(run: Run) -> Job | None:
     is_script = len(words) >= 3 and words[-3].rpartition("/")[2] in _SHELLS and words[-2] == "-c" and words[-1]
     if not is_script or not env.get("GPUTUI_NONCE") or "GPUTUI_COMMAND" not in env:
         return None
-    max_ms = _seconds_in_ms(env.get("GPUTUI_MAX_DURATION_S"))
-    started = WorkloadRun(
-        workload.workload_from(run.settings.image, env["GPUTUI_COMMAND"], env),
-        run.start_ms,
-        None if max_ms is None else run.start_ms + max_ms,
-        (_seconds_in_ms(env.get("GPUTUI_GRACE_S")) or 0) / 1000,
-    )
-    return Job(env["GPUTUI_NONCE"], started)
+    work = workload.workload_from(run.settings.image, env["GPUTUI_COMMAND"], env)
+    stops: list[tuple[int, str]] = []
+    if (max_ms := _seconds_in_ms(env.get("GPUTUI_MAX_DURATION_S"))) is not None:
+        stops.append((run.start_ms + max_ms, "max_duration"))
+    if (idle_ms := _seconds_in_ms(env.get("GPUTUI_IDLE_S"))) is not None and "MOCK_GPU" not in env:
+        stops.append((WorkloadRun(work, run.start_ms).idle_stop_ms(_idle_percent(env), idle_ms // 1000), "idle_stop"))
+    term_ms, why = min(stops, default=(None, ""))
+    grace_s = (_seconds_in_ms(env.get("GPUTUI_GRACE_S")) or 0) / 1000
+    return Job(env["GPUTUI_NONCE"], WorkloadRun(work, run.start_ms, term_ms, grace_s), why)
+
+
+def own_end_ms(pod: Pod, now_ms: int) -> int | None:
+    """Return when a pod's container had its pod deleted, None when it has not by now."""
+    left: tuple[int, str] | None = None
+    for run in runs(pod):
+        job = job_of(run)
+        if job is None or run.start_ms > now_ms:
+            break
+        ended_ms, reason = (job.run.end()[0], job.outcome()[1]) if run.is_new else (run.start_ms, (left or (0, ""))[1])
+        if run.is_new:
+            left = job.outcome() if ended_ms < run.end_ms else None
+        is_limit = reason in ("max_duration", "idle_stop")
+        stay_ms = _seconds_in_ms(run.settings.env.get("GPUTUI_COLLECT_S" if is_limit else "GPUTUI_LEASE_S"))
+        if stay_ms is not None and _is_armed(pod, run) and ended_ms + stay_ms < min(run.end_ms, now_ms + 1):
+            return ended_ms + stay_ms
+    return None
+
+
+def _is_armed(pod: Pod, run: Run) -> bool:
+    names = (run.settings.env.get("GPUTUI_END_KEY", ""), run.settings.env.get("GPUTUI_END_ID", ""))
+    return all(pod.machine.environ.get(name) for name in names)
+
+
+def _idle_percent(env: Mapping[str, str]) -> int:
+    return (_seconds_in_ms(env.get("GPUTUI_IDLE_PERCENT")) or 5000) // 1000
 
 
 def argv_of(settings: Settings) -> list[str]:
@@ -136,9 +166,14 @@ def argv_of(settings: Settings) -> list[str]:
         if settings.args.lstrip().startswith("{"):
             told = json.loads(settings.args)
             return [str(word) for name in ("entrypoint", "cmd") for word in told.get(name, ())]
-        return shlex.split(settings.args)
+        return list(_split(settings.args))
     except (ValueError, TypeError):
         return []
+
+
+@lru_cache(maxsize=64)
+def _split(args: str) -> tuple[str, ...]:
+    return tuple(shlex.split(args))  # slow for a script of some length, and asked for at every look at the pod
 
 
 def _spans(pod: Pod) -> Iterator[tuple[int, int, Life]]:
@@ -189,17 +224,33 @@ def _printed(pod: Pod, run: Run, job: Job, left: tuple[int, str] | None) -> Iter
         return
     end_ms, _ = job.run.end()
     lost = _lost(pod, run.start_ms, end_ms)
-    begin = Line(run.start_ms, CONTAINER, f"gputui-begin {job.nonce}")
+    begin = [Line(run.start_ms, CONTAINER, f"gputui-begin {job.nonce}")]
+    if "GPUTUI_END_KEY" in run.settings.env:
+        word = "armed" if _is_armed(pod, run) else "no_key"
+        begin.append(Line(run.start_ms, CONTAINER, f"gputui-guard {job.nonce} {word}"))
     timed = [
         Line(run.start_ms + round(at_s * 1000), CONTAINER, text) for at_s, text in workload.lines(job.run.workload)
     ]
     output = [line for line in timed if line.at_ms <= end_ms]
     unfinished = output.pop().text if pod.no_final_newline and output else ""
+    if "GPUTUI_END_KEY" in run.settings.env:
+        output = sorted([*output, *_gpu_lines(run, job, end_ms)], key=lambda line: line.at_ms)
     ends = _ends(job.nonce, *job.outcome(), end_ms)
     first_end = next(ends)
-    spoken = [begin, *output, replace(first_end, text=unfinished + first_end.text)]
+    spoken = [*begin, *output, replace(first_end, text=unfinished + first_end.text)]
     yield from (line for line in spoken if line.at_ms not in lost)
     yield from ends
+
+
+def _gpu_lines(run: Run, job: Job, end_ms: int) -> Iterator[Line]:
+    """Yield what the script tells of the GPU while a job runs."""
+    problem = run.settings.env.get("MOCK_GPU")
+    for at_ms in range(run.start_ms, end_ms, _REPEAT_MS):
+        figures = ",".join(str(figure) for figure in workload.gpu_figures(job.run, at_ms))
+        since_ms = job.run.idle_since_ms(at_ms, _idle_percent(run.settings.env))
+        idle_s = 0 if since_ms is None else (at_ms - since_ms) // 1000
+        said = f"- {problem}" if problem else f"{figures} {idle_s}"
+        yield Line(at_ms, CONTAINER, f"gputui-gpu {job.nonce} {said}")
 
 
 def _ends(nonce: str, code: int | str, reason: str, from_ms: int) -> Iterator[Line]:

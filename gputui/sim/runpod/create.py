@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -218,6 +219,8 @@ def _order(call: Call, tenant: Tenant, wish: _Wish, price: tuple[Decimal, Decima
         raise refused(NO_CAPACITY) from None
     pod = _pod(call, wish, machine, price[1])
     machine.details["pod"] = pod
+    secret = hashlib.sha256(f"{world.seed}:{machine.id}".encode()).hexdigest()
+    machine.environ = {"RUNPOD_API_KEY": f"pod-{secret[:40]}", "RUNPOD_POD_ID": machine.id}
     return pod
 
 

@@ -1,4 +1,4 @@
-"""What is left of GraphQL here: the query for the account's balance, until it is switched off."""
+"""What is left of GraphQL here, until it is switched off: the query for the account's balance, and the end of a pod."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from gputui.sim.gate import Answer, ApiError, Call
 from gputui.sim.runpod import edge
 from gputui.sim.runpod.errors import failed
-from gputui.sim.runpod.state import RunPodState, Tenant
+from gputui.sim.runpod.state import RunPodState, Tenant, exists
 
+_TERMINATE = re.compile(r"\s*mutation\s*\{\s*podTerminate\(input:\s*\{\s*podId:\s*\"(?P<id>\w+)\"\s*\}\)\s*\}\s*")
 _QUERY = re.compile(r"\s*(?:query(?:\s+\w+)?)?\s*\{\s*myself\s*\{(?P<fields>[\w\s,]*)\}\s*\}\s*")
 
 
 class GraphQl:
-    """Answers `query { myself { … } }`."""
+    """Answers `query { myself { … } }`, and `mutation { podTerminate(input: {podId: "…"}) }` with any key that may."""
 
     def __init__(self, state: RunPodState) -> None:
         self._state = state
@@ -28,11 +29,14 @@ class GraphQl:
         status = faults.choice("runpod_graphql")
         if status != "live":
             raise ApiError(int(status), "", "The GraphQL API has been retired." if status == "410" else "not found")
+        scheme, _, bearer = call.request.headers.get("authorization", "").partition(" ")
+        key = bearer.strip() if scheme.lower() == "bearer" else call.query("api_key")
+        ends = _TERMINATE.fullmatch(_query(call))
+        if ends is not None:
+            return self._terminate(call, key or "", ends["id"])
         names = _fields(call)
         if isinstance(names, Answer):
             return names
-        scheme, _, bearer = call.request.headers.get("authorization", "").partition(" ")
-        key = bearer.strip() if scheme.lower() == "bearer" else call.query("api_key")
         if not key:
             return Answer({"data": {"myself": None}})
         tenant = self._state.tenant(key)
@@ -46,16 +50,35 @@ class GraphQl:
             return _errors(400, f'Cannot query field "{strange}" on type "User".', "GRAPHQL_VALIDATION_FAILED")
         return Answer({"data": {"myself": {name: myself[name] for name in names}}})
 
+    def _terminate(self, call: Call, key: str, pod_id: str) -> Answer:
+        """End a pod, by its own key or by one of its account."""
+        world = call.world
+        world.settle()
+        own = self._state.pod_of_key(key)
+        tenant = self._state.tenant(key) if own is None else None
+        machine = world.machines.get(pod_id)
+        is_allowed = machine is not None and (
+            own is machine or (tenant is not None and machine.account_id == tenant.account.id)
+        )
+        if machine is None or not is_allowed or not exists(machine, world.now_ms()):
+            return _errors(200, "pod not found to terminate", "RUNPOD")
+        world.delete(machine, call.operation)
+        return Answer({"data": {"podTerminate": None}})
+
 
 def _fields(call: Call) -> list[str] | Answer:
     """Return the fields of `myself` that a query asks for, or the answer of one that cannot be read."""
-    try:
-        query = json.loads(call.body)["query"]
-        found = _QUERY.fullmatch(query)
-    except (ValueError, TypeError, KeyError):
-        found = None
+    found = _QUERY.fullmatch(_query(call))
     names = re.findall(r"\w+", found["fields"]) if found else []
     return names or _errors(400, "Syntax Error or unknown field.", "GRAPHQL_VALIDATION_FAILED")
+
+
+def _query(call: Call) -> str:
+    """Return the text of a query, empty for a body that has none."""
+    try:
+        return str(json.loads(call.body)["query"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _myself(call: Call, tenant: Tenant) -> dict[str, Any]:

@@ -155,6 +155,11 @@ class RunPodState:
         self.world = world
         self._tenants: dict[str, Tenant] = {}
 
+    def pod_of_key(self, key: str) -> SimMachine | None:
+        """Return the pod whose own key this is."""
+        pods = (machine for machine in self.world.machines.values() if machine.provider == PROVIDER)
+        return next((pod for pod in pods if pod.environ.get("RUNPOD_API_KEY") == key), None)
+
     def tenant(self, key: str) -> Tenant | None:
         """Return the account of a key; None for an unknown key."""
         account = self.world.account(PROVIDER, key)

@@ -116,7 +116,7 @@ def plan_special_life(world: World, contract: Contract, operation: str) -> None:
     machine = contract.machine
     running_ms = next((at for at, life in machine.timeline if life is Life.RUNNING), None)
     if running_ms is not None:
-        _pull(world, contract, running_ms)
+        _pull(world, contract, machine.created_ms, running_ms)
         machine.replan(
             running_ms - 1, *_from_running(world, contract, machine.created_ms, running_ms, machine.timeline)
         )
@@ -201,15 +201,16 @@ def _launch(world: World, contract: Contract, shows: str, *, pulls: bool) -> Non
     contract.relaunched_ms, contract.relaunch_shows = now_ms, shows
     running_ms = now_ms + round(world.faults.number("reload_s") * 1000)
     if pulls:
-        _pull(world, contract, running_ms)
+        _pull(world, contract, now_ms, running_ms)
     steps = _from_running(world, contract, now_ms, running_ms, [(running_ms, Life.RUNNING)])
     _plan(world, contract, (now_ms, Life.PROVISIONING), *steps)
 
 
-def _pull(world: World, contract: Contract, done_ms: int) -> None:
-    """Count the download of the image, which is paid for when it is done."""
+def _pull(world: World, contract: Contract, begin_ms: int, done_ms: int) -> None:
+    """Count the download of the image, which is paid for when it is done. No more comes than the line carries."""
     if not contract.is_image_missing:
-        gb = world.faults.number("image_gb")
+        line_gb = float(contract.listing.fields["inet_down"]) / 8 / 1000 * (done_ms - begin_ms) / 1000
+        gb = min(world.faults.number("image_gb"), line_gb)
         contract.pulls.append((done_ms, gb))
         contract.machine.extras.append((done_ms, contract.listing.down_usd_per_gb * Decimal(str(gb))))
 

@@ -70,6 +70,7 @@ class Create:
             said = "error 400/3791: Bid price is below the minimum bid of this offer."
             raise refused(400, "invalid_price", said, new_contract=contract.id, ask_id=ask_id)
         secret = self._state.mint_instance_key(caller.tenant, contract.id)
+        contract.machine.environ = {"CONTAINER_API_KEY": secret, "CONTAINER_ID": str(contract.id)}
         return Answer({"success": True, "new_contract": contract.id, "instance_api_key": secret})
 
     def _claim(self, listing: Listing, wish: _Wish, ask_id: int) -> str:

@@ -55,6 +55,8 @@ class VolumeRow:
                 return country_of(self.shown["geolocation"])
             case "verified":
                 return self.shown["verification"] == "verified"
+            case "score":  # what the official client (vastai 1.9.1) orders by; how it is reckoned is not told
+                return self.shown["disk_bw"] / self.shown["storage_cost"]
         return self.shown[field]
 
 
@@ -104,7 +106,7 @@ class Volumes:
         query = read_query(
             body_of(call),
             call.world.faults,
-            known=frozenset({"verified", *probe}),
+            known=frozenset({"verified", "score", *probe}),
             aliases={},
             defaults={"verified": True},
             default_order="storage_cost",
