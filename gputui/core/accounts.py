@@ -13,11 +13,13 @@ from gputui.local import secrets
 from gputui.local.config import Config, provider_url
 from gputui.local.secrets import KeyFound
 from gputui.model.clock import Clock
-from gputui.model.errors import AuthError, SecretsError
+from gputui.model.errors import AuthError, GputuiError, SecretsError
 from gputui.providers.registry import PROVIDERS, ClientContext, ProviderInfo, make_client, provider_info
 
 if TYPE_CHECKING:
     from gputui.providers.base import Provider
+
+IDENTITY_DEADLINE_S = 20.0
 
 
 class KeySource(Protocol):
@@ -81,6 +83,7 @@ class Accounts:
         self._transports = transports or {}
         self._found: dict[str, KeyFound | None] = {}
         self._clients: dict[str, Provider] = {}
+        self._identities: dict[str, str | None] = {}
 
     def names(self) -> list[str]:
         """Return the providers that are switched on, in the order they are shown."""
@@ -132,12 +135,43 @@ class Accounts:
 
     def fingerprints(self) -> dict[str, str]:
         """Return provider -> a short hash of key and URL, to compare accounts between processes without showing either."""
-        prints = {}
-        for name in self.names():
-            if provider_info(name).needs_key and self.account(name).usable and (found := self._key(name)):
-                digest = hashlib.sha256(f"gputui\0{name}\0{self._url(name) or ''}\0{found.value}".encode())
-                prints[name] = digest.hexdigest()[:16]
-        return prints
+        prints = {name: self.fingerprint(name) for name in self.names()}
+        return {name: found for name, found in prints.items() if found is not None}
+
+    def fingerprint(self, name: str) -> str | None:
+        """Return the short hash of one account's key and URL; None when there is no key, or none is needed."""
+        if not (provider_info(name).needs_key and self.account(name).usable and (found := self._key(name))):
+            return None
+        digest = hashlib.sha256(f"gputui\0{name}\0{self._url(name) or ''}\0{found.value}".encode())
+        return digest.hexdigest()[:16]
+
+    async def identity(self, name: str) -> str | None:
+        """Return what the provider calls the account of the present key; None where it does not tell, or not now."""
+        import asyncio  # a tenth of a second that views which only read the store do not pay
+
+        client = self.client(name)
+        if name not in self._identities:
+            try:
+                async with asyncio.timeout(IDENTITY_DEADLINE_S):
+                    check = await client.check_key()
+            except (GputuiError, TimeoutError):
+                return None
+            if self._clients.get(name) is not client:
+                return None  # the key was changed meanwhile
+            self._identities[name] = check.identity
+        return self._identities[name]
+
+    async def look_again(self, name: str) -> bool:
+        """Look for the key once more, after it was refused; True when there is another one now, which is used from here on."""
+        try:
+            found = self._keys.find(name, provider_info(name).key_variables)
+        except SecretsError:
+            return False
+        known = self._found.get(name)
+        if found is None or (known is not None and known.value == found.value):
+            return False
+        await self.forget([name])
+        return True
 
     def handover(self) -> bytes:
         """Return keys and URLs as one line of JSON for the agent; travels over a pipe only."""
@@ -160,6 +194,7 @@ class Accounts:
         """Drop cached keys and clients, so that the next use looks again."""
         for name in list(self._clients if names is None else names):
             self._found.pop(name, None)
+            self._identities.pop(name, None)
             if client := self._clients.pop(name, None):
                 await client.aclose()
         if names is None:
@@ -173,6 +208,10 @@ class Accounts:
         if name not in self._found:
             self._found[name] = self._keys.find(name, provider_info(name).key_variables)
         return self._found[name]
+
+    def api_url(self, name: str) -> str:
+        """Return the address of a provider's API."""
+        return self._url(name) or provider_info(name).default_url
 
     def _url(self, name: str) -> str | None:
         return self._urls.get(name) or provider_url(self._config, name, self._environ)

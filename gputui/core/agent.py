@@ -15,8 +15,9 @@ from gputui import __version__
 from gputui.core.accounts import HandedKeys
 from gputui.core.agent_link import key_inbox_path
 from gputui.core.desk import Desk
+from gputui.core.journal import outliving
 from gputui.core.supervisor import Replaced, Supervisor, crew_for
-from gputui.local.clock import SystemClock
+from gputui.local.clock import BootClock, SystemClock
 from gputui.local.config import load_config
 from gputui.local.daemon import READY, AgentLock, KeyInbox
 from gputui.local.paths import paths_for
@@ -80,6 +81,8 @@ async def _supervise(desk: Desk, keys: HandedKeys, lock: AgentLock, handover: by
         # A view started it and another will when needed; one that was started by hand or by systemd stays.
         idle_exit_s=desk.config.agent.idle_exit_s if ready_fd is not None else None,
         may_exit=may_exit,
+        steady=BootClock(),
+        on_beat=lock.touch,
     )
 
     async def take_keys() -> None:
@@ -88,7 +91,8 @@ async def _supervise(desk: Desk, keys: HandedKeys, lock: AgentLock, handover: by
                 await desk.accounts.take_over(document, keys)
             except ValueError:
                 log.warning("somebody handed over keys that could not be read")
-        supervisor.publish_accounts()
+        with outliving("say which keys are known"):
+            supervisor.publish_accounts()
 
     pending: set[asyncio.Task[None]] = set()
 

@@ -50,7 +50,8 @@ def agent_state(store: Store, paths: Paths, *, now_ms: Ms) -> AgentState:
     if holder is None:
         beat_ms = row.beat_ms if row else None
         return AgentState(AgentCondition.NONE, None, beat_ms, row.version if row else None, {})
-    fresh = row is not None and row.pid == holder and now_ms - row.beat_ms <= HUNG_AFTER_MS
+    signs_ms = (row.beat_ms if row else None, daemon.last_sign_ms(paths.agent_lock))
+    fresh = row is not None and row.pid == holder and any(_is_fresh(sign_ms, now_ms) for sign_ms in signs_ms)
     starting = row is None or row.pid != holder
     condition = AgentCondition.RUNNING if fresh or starting else AgentCondition.HUNG
     beat_ms = row.beat_ms if row else None
@@ -106,3 +107,8 @@ def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not (name.endswith(("_API_KEY", "_API_KEY_FILE")) or name.startswith("GPUTUI_VAULT_"))
     }
+
+
+def _is_fresh(sign_ms: Ms | None, now_ms: Ms) -> bool:
+    """True for a sign of life from just now; one from the future is old: the clock went back since."""
+    return sign_ms is not None and abs(now_ms - sign_ms) <= HUNG_AFTER_MS

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gputui.core import mounts
 from gputui.core.accounts import Accounts
 from gputui.core.routing import Plan, ProviderFacts, rank
 from gputui.model.clock import Clock
 from gputui.model.errors import GputuiError, Malformed, Unreachable
 from gputui.model.gpus import ORDER, fold, gpus_for_request, vram_of
-from gputui.model.types import JobSpec, Offer, Stock
+from gputui.model.types import JobSpec, Offer, Stock, Volume
 from gputui.model.units import MicroUsdPerHour, Ms
 from gputui.providers.registry import PROVIDERS
 from gputui.store import offers as offer_store
@@ -106,7 +107,9 @@ def stale_providers(store: Store, accounts: Accounts, *, now_ms: Ms, max_age_s: 
     due = [
         name
         for name in accounts.names()
-        if (status := statuses.get(name)) is None or status.last_ok_ms is None or status.last_ok_ms < oldest_ms
+        if (status := statuses.get(name)) is None
+        or status.last_ok_ms is None
+        or not oldest_ms <= status.last_ok_ms <= now_ms  # later than now: the clock went back
     ]
     return [name for name in due if accounts.account(name).usable]  # last: a look into the keyring takes its time
 
@@ -155,13 +158,17 @@ def plan(
     accounts: Accounts,
     spec: JobSpec,
     *,
+    volumes: Sequence[Volume] = (),
     excluded_offers: Mapping[str, str] | None = None,
     excluded_providers: Mapping[str, str] | None = None,
 ) -> Plan:
     """Rank what the store knows for a job. Offers of accounts that cannot be used are left out, and said to be.
 
-    `excluded_offers` (by offer id) and `excluded_providers` (by name) give the reasons of earlier attempts.
+    `volumes` are those that the job names, already found (`mounts.find_volumes`). `excluded_offers` (by offer id) and
+    `excluded_providers` (by name) give the reasons of earlier attempts. Raises AuthError, NotSupported.
     """
+    if len(volumes) != len(spec.volumes):
+        raise ValueError("the volumes of a job are found before it is planned")
     usable = accounts.usable()
     wanted = [spec.provider] if spec.provider else accounts.names()
     unavailable = {name: account.problem for name in wanted if (account := accounts.account(name)).problem is not None}
@@ -169,7 +176,16 @@ def plan(
     excluded = dict(excluded_offers or {})
     if excluded_providers:
         excluded.update({o.id: excluded_providers[o.provider] for o in offers if o.provider in excluded_providers})
-    return rank(offers, spec, provider_facts(), excluded=excluded, unavailable=unavailable)
+    obstacle = mounts.obstacle(accounts.client(spec.provider), volumes) if spec.provider and volumes else None
+    return rank(
+        offers,
+        spec,
+        provider_facts(),
+        excluded=excluded,
+        unavailable=unavailable,
+        volumes=volumes,
+        obstacle=obstacle,
+    )
 
 
 def load_offers(

@@ -12,28 +12,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gputui.core import agent_link, catalog, intake, reports
+from gputui.core import agent_link, catalog, intake, mounts, reports, volume_wishes
+from gputui.core import sweep as sweeps
 from gputui.core.accounts import Accounts, KeySource
+from gputui.core.alarms import FREE_DISK_HINT, current_alarms, free_disk_problem
+from gputui.core.asking import ask_all
 from gputui.core.routing import Plan
 from gputui.local.clock import SystemClock
 from gputui.local.config import Config, load_config
 from gputui.local.paths import Paths, paths_for
 from gputui.local.secrets import Secrets
 from gputui.model.clock import Clock
-from gputui.model.errors import AuthError, GputuiError, NotFoundError, UsageError
+from gputui.model.errors import AuthError, GputuiError, GuardRefused, NotFoundError, UsageError
 from gputui.model.ids import ULID_LENGTH, Ids
 from gputui.model.states import JobStatus
-from gputui.model.types import Balance, Event, Job, JobSpec, Machine, Offer, Placement
+from gputui.model.types import Balance, Event, Job, JobSpec, Machine, Offer, Placement, Volume
+from gputui.model.units import MicroUsd
+from gputui.model.volumes import VolumeOrder
 from gputui.providers.registry import PROVIDERS
+from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
 from gputui.store import offers as offer_store
+from gputui.store import volumes as volume_store
 from gputui.store import wishes as wish_store
+from gputui.store.alarms import Alarm
 from gputui.store.db import Store, open_store
+from gputui.store.findings import Finding
 
 if TYPE_CHECKING:
     from gputui.providers.base import Provider
-
-LIST_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +50,6 @@ class MachineRow:
     machine: Machine
     placement: Placement | None
     is_ours: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Answers of several providers side by side: what they said, and why the others did not."""
-
-    answers: Mapping[str, Any]
-    problems: Mapping[str, GputuiError]
 
 
 class Desk:
@@ -164,18 +163,30 @@ class Desk:
                 raise AuthError(f"{account.label}: {account.problem}", provider=spec.provider)
         return spec
 
-    def plan(self, spec: JobSpec) -> Plan:
-        """Return what would be chosen for a job and why every other offer lost, without spending anything."""
-        return catalog.plan(self.store, self.accounts, self.checked(spec))
+    def plan(self, spec: JobSpec, volumes: Sequence[Volume] = ()) -> Plan:
+        """Return what would be chosen for a job and why every other offer lost, without spending anything.
+
+        `volumes` are those the job names, as `find_volumes` found them.
+        """
+        return catalog.plan(self.store, self.accounts, self.checked(spec), volumes=volumes)
+
+    async def find_volumes(self, spec: JobSpec) -> tuple[Volume, ...]:
+        """Return the volumes that a job names. Raises NotFoundError, UsageError, ProviderError."""
+        if spec.provider is None or not spec.volumes:
+            return ()
+        return await mounts.find_volumes(self.client(spec.provider), spec, self.store)
 
     # Jobs
 
     def submit(self, spec: JobSpec) -> Job:
-        """Write a job for the agent to run and make sure the agent is there. Raises UsageError, AuthError, AgentError.
+        """Write a job for the agent to run and make sure the agent is there.
 
-        When AgentError is raised the job is kept, queued; any later command starts the agent again.
+        Raises UsageError, AuthError, GuardRefused when the disk has no room for it, AgentError. When AgentError is raised
+        the job is kept, queued; any later command starts the agent again.
         """
         spec = self.checked(spec)
+        if problem := free_disk_problem(self.paths, self.config):
+            raise GuardRefused(problem, hint=FREE_DISK_HINT)
         job_id = self.ids.ulid()
         job = Job(
             id=job_id,
@@ -246,7 +257,7 @@ class Desk:
 
     async def machines(self) -> tuple[list[MachineRow], Mapping[str, GputuiError]]:
         """Ask every usable account what is alive; returns the machines and why some accounts could not be asked."""
-        asked = await self._ask_all(self.accounts.usable(), lambda client: client.list_machines())
+        asked = await ask_all(self.accounts, self.accounts.usable(), lambda client: client.list_machines())
         rows = []
         for name, machines in asked.answers.items():
             placements = job_store.load_placements_by_machine(self.store, name)
@@ -279,12 +290,105 @@ class Desk:
                 machine_id=machine.id,
                 label=machine.label,
                 now_ms=self.clock.now_ms(),
+                key_print=self.accounts.fingerprint(machine.provider),
             )
         self.ensure_agent()
 
-    def termination(self, machine: Machine) -> wish_store.Termination | None:
+    def termination(self, machine: Machine | Finding) -> wish_store.Termination | None:
         """Return how the newest wish to end a machine is going."""
         return wish_store.load_termination(self.store, machine.provider, machine.id)
+
+    # Sweeps and alarms
+
+    async def sweep(self) -> sweeps.Swept:
+        """Look through every usable account for what no job accounts for, and keep what was found; free of charge."""
+        return await sweeps.sweep(self.store, self.accounts, self.clock, profile=self.paths.profile)
+
+    def findings(self) -> list[Finding]:
+        """Return what the last sweeps found and is still there, dearest first."""
+        return finding_store.load_open_findings(self.store)
+
+    def swept(self) -> Mapping[str, finding_store.SweptProvider]:
+        """Return how the last sweep of each provider went."""
+        return finding_store.load_swept(self.store)
+
+    def terminate_lost(self) -> list[Finding]:
+        """Wish that every machine that sweeps have confirmed as lost be gone; returns them. Raises AgentError."""
+        lost = sweeps.wish_lost_gone(self.store, self.accounts, self.clock, self.ids)
+        if lost:
+            self.ensure_agent()
+        return lost
+
+    def alarms(self) -> list[Alarm]:
+        """Return what costs money and needs the user now, most urgent first; read from the store."""
+        return current_alarms(
+            self.store,
+            self.paths,
+            self.config,
+            agent=None if self.agent_is_here else self.agent_state(),
+            burn=self.burn(),
+            now_ms=self.clock.now_ms(),
+        )
+
+    def vouch_for_key(self, provider: str) -> int:
+        """Say that the present key is of the account in which our machines at a provider were ordered.
+
+        Returns how many machines that concerns. Only a person can know it where the provider does not tell.
+        """
+        with self.store.write() as tx:
+            return job_store.vouch_for_keys(tx, provider)
+
+    # Volumes
+
+    async def volumes(
+        self, providers: Sequence[str] = ()
+    ) -> tuple[list[volume_wishes.VolumeRow], Mapping[str, GputuiError]]:
+        """Ask the accounts named, or every usable one, for volumes; returns them and why some could not be asked."""
+        return await volume_wishes.list_volumes(self.store, self.accounts, providers)
+
+    async def volume_quote(
+        self, provider: str, *, size_gib: int | None, region: str, kind: str | None = None
+    ) -> MicroUsd | None:
+        """Return what a volume would cost a month, None where the provider does not tell; see `volume_wishes.quote`."""
+        return await volume_wishes.quote(self.accounts, provider, size_gib=size_gib, region=region, kind=kind)
+
+    def request_volume(
+        self, provider: str, name: str, *, size_gib: int | None, region: str, kind: str | None = None
+    ) -> VolumeOrder:
+        """Wish for a volume, which costs money until it is deleted; the agent makes it, once.
+
+        Raises UsageError, NotSupported, AuthError, AgentError; after AgentError the wish is kept.
+        """
+        order = volume_wishes.order_creation(
+            self.store,
+            self.accounts,
+            self.clock,
+            self.ids,
+            provider=provider,
+            name=name,
+            size_gib=size_gib,
+            region=region,
+            kind=kind,
+        )
+        self.ensure_agent()
+        return order
+
+    def request_volume_deletion(self, row: volume_wishes.VolumeRow) -> VolumeOrder:
+        """Wish that a volume and all that is on it be gone; the agent repeats the deletion until it is. Raises AgentError."""
+        order = volume_wishes.order_deletion(self.store, self.accounts, self.clock, self.ids, row)
+        self.ensure_agent()
+        return order
+
+    def volume_order(self, order_id: str) -> VolumeOrder:
+        """Return how an order of a volume is going. Raises NotFoundError."""
+        order = volume_store.load_order(self.store, order_id)
+        if order is None:
+            raise NotFoundError(f"There is no volume order {order_id}.")
+        return order
+
+    def volume_orders(self, *, limit: int = 200) -> list[VolumeOrder]:
+        """Return orders of volumes, newest first, open or over."""
+        return volume_store.load_orders(self.store, limit=limit)
 
     # Money
 
@@ -302,7 +406,7 @@ class Desk:
         from gputui.providers.registry import client_class
 
         able = [name for name in self.accounts.usable() if capabilities_of(client_class(name))["balance"]]
-        asked = await self._ask_all(able, lambda client: client.fetch_balance())
+        asked = await ask_all(self.accounts, able, lambda client: client.fetch_balance())
         return list(asked.answers.values()), asked.problems
 
     # The agent
@@ -320,26 +424,7 @@ class Desk:
         """Start the agent when something is alive and nobody watches it; free when all is well. Raises AgentError."""
         if self.agent_is_here:
             return
-        alive = job_store.count_alive_jobs(self.store) or wish_store.load_open_terminations(self.store)
+        wishes = wish_store.load_open_terminations(self.store) or volume_store.load_open_orders(self.store)
+        alive = job_store.count_alive_jobs(self.store) or wishes
         if alive and self.agent_state().condition is agent_link.AgentCondition.NONE:
             self.ensure_agent()
-
-    async def _ask_all(self, names: Sequence[str], question: Any) -> Asked:
-        """Ask several providers the same thing side by side, each within a deadline."""
-        import asyncio  # a tenth of a second that views which only read the store do not pay
-
-        async def ask(name: str) -> Any:
-            try:
-                async with asyncio.timeout(LIST_DEADLINE_S):
-                    return await question(self.client(name))
-            except TimeoutError:
-                return GputuiError(f"{name} did not answer within {LIST_DEADLINE_S:.0f} s.")
-            except GputuiError as error:
-                return error
-
-        results = await asyncio.gather(*(ask(name) for name in names))
-        paired = dict(zip(names, results, strict=True))
-        return Asked(
-            {name: answer for name, answer in paired.items() if not isinstance(answer, GputuiError)},
-            {name: answer for name, answer in paired.items() if isinstance(answer, GputuiError)},
-        )

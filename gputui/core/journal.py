@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from gputui.model.clock import Clock
-from gputui.model.errors import AgentError
+from gputui.model.errors import AgentError, StoreError
 from gputui.model.states import JobStatus, PlacementState, check_job_move, check_placement_move
 from gputui.model.types import Job, Placement
 from gputui.store import jobs as job_store
 from gputui.store.db import Store, Tx
+
+log = logging.getLogger("gputui.agent")
+
+
+@contextlib.contextmanager
+def outliving(what: str) -> Iterator[None]:
+    """Go on when something could not be written: a full disk must not end the supervision of machines that cost money.
+
+    Only for what may be missing from the store; an intent, say, may not.
+    """
+    try:
+        yield
+    except StoreError as error:
+        log.error("could not %s: %s", what, error)
 
 
 class LostRace(AgentError):
@@ -119,11 +134,16 @@ class Journal:
         """Say in a few words what is going on; no event."""
         if job.phase == phase:
             return job
-        with self.entry() as entry:
-            return entry.move_job(job, job.status, "", phase=phase)
+        try:
+            with self.entry() as entry:
+                return entry.move_job(job, job.status, "", phase=phase)
+        except StoreError as error:
+            log.error("could not say what is going on: %s", error)
+            return job
 
     def note(
         self, job_id: str, why: str, *, placement_id: str | None = None, facts: Mapping[str, Any] | None = None
     ) -> None:
-        with self.entry() as entry:
+        """Add a line to the timeline; one that cannot be written goes to the agent's log."""
+        with outliving(f"note of job {job_id} that {why}"), self.entry() as entry:
             entry.note(job_id, why, placement_id=placement_id, facts=facts)

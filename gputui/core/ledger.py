@@ -1,69 +1,129 @@
-"""The ledger's bookkeeping: opens, narrows, reprices and closes the usage interval of a placement's machine."""
+"""The ledger's bookkeeping: opens, narrows, reprices and closes the usage intervals of a placement's machine."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gputui.core.metering import billed_seconds, cost_range, start_is_known_to_follow_order
-from gputui.model.types import BillingRule, Placement, UsageInterval
+from gputui.core.metering import billed_seconds, boot_is_free, cost_range
+from gputui.model.states import MachineState
+from gputui.model.types import BillingRule, BillingStart, Machine, Placement, UsageInterval
 from gputui.model.units import MicroUsdPerHour, Ms
 from gputui.store import usage as usage_store
 from gputui.store.db import Store, Tx
 
 COMPUTE = "compute"
+TRAFFIC = "traffic"
+
+# States in which a machine is what was ordered. In any other, a provider that does not say so may or may not bill it.
+_BILLED_STATES = frozenset({MachineState.PENDING, MachineState.RUNNING})
 
 
-def open_interval(
-    tx: Tx, placement: Placement, rule: BillingRule, *, rate: MicroUsdPerHour, start_earliest_ms: Ms, now_ms: Ms
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The least and the most that a machine costs per hour as it is now."""
+
+    low: MicroUsdPerHour
+    high: MicroUsdPerHour
+
+    @property
+    def row(self) -> dict[str, MicroUsdPerHour | None]:
+        """Return the columns of an interval at these rates."""
+        low = None if self.low == self.high else self.low
+        return {"rate_micro_usd_per_hour": self.high, "rate_low_micro_usd_per_hour": low}
+
+
+def rates_of(machine: Machine, *, price: MicroUsdPerHour) -> Rates:
+    """Return what a machine costs per hour in its present state; `price` counts where it does not tell its own."""
+    if machine.billed_micro_usd_per_hour is not None:
+        return Rates(*machine.billed_micro_usd_per_hour)
+    if machine.price_micro_usd_per_hour is not None:
+        price = machine.price_micro_usd_per_hour
+    return Rates(price if machine.state in _BILLED_STATES else 0, price)
+
+
+def open_intervals(
+    tx: Tx,
+    placement: Placement,
+    rule: BillingRule,
+    machine: Machine,
+    *,
+    price: MicroUsdPerHour,
+    price_before: MicroUsdPerHour = 0,
+    start_earliest_ms: Ms,
+    now_ms: Ms,
 ) -> None:
-    """Begin to meter a machine that exists. Its clock may have started as early as the order."""
+    """Begin to meter a machine that exists. Its clock may have started as early as the order.
+
+    `price_before` is what it may have cost per hour in that time, whatever it costs in the state that it is found in.
+    """
+    rates = rates_of(machine, price=price)
     usage_store.insert_interval(
         tx,
         job_id=placement.job_id,
         placement_id=placement.id,
         provider=placement.provider,
         resource=COMPUTE,
-        rate_micro_usd_per_hour=rate,
+        **Rates(rates.low, max(rates.high, price_before)).row,
         granularity_s=rule.granularity_s,
         minimum_s=rule.minimum_s,
         start_earliest_ms=start_earliest_ms,
+        start_latest_ms=now_ms if rule.starts is BillingStart.BY_STATE else None,
         last_seen_ms=now_ms,
     )
+    if machine.traffic_limit_micro_usd_per_hour:
+        _open_traffic(tx, placement, machine.traffic_limit_micro_usd_per_hour, start_earliest_ms)
 
 
 def observe(
-    store: Store,
-    placement: Placement,
-    rule: BillingRule,
-    *,
-    asked_ms: Ms,
-    answered_ms: Ms,
-    is_running: bool,
-    rate: MicroUsdPerHour | None,
+    store: Store, placement: Placement, rule: BillingRule, machine: Machine, *, asked_ms: Ms, answered_ms: Ms
 ) -> None:
-    """Narrow the open interval by what the provider just said of the machine.
+    """Narrow the open intervals by what the provider just said of the machine.
 
     The question left at `asked_ms` and the answer was here at `answered_ms`; the truth of it lies in between. A changed
-    rate closes the interval and opens the next one at the same moments.
+    rate closes the interval and opens the next one.
     """
-    interval = usage_store.load_open_interval(store, placement.id)
+    interval = usage_store.load_open_interval(store, placement.id, COMPUTE)
     if interval is None:
         return
+    is_running = machine.state is MachineState.RUNNING
     changes: dict[str, Any] = {"last_seen_ms": max(interval.last_seen_ms, asked_ms)}
     if interval.start_latest_ms is None:
         if is_running:
             changes["start_latest_ms"] = answered_ms
-        elif start_is_known_to_follow_order(rule):
+        elif boot_is_free(rule) and machine.state is MachineState.PENDING:
             changes["start_earliest_ms"] = max(interval.start_earliest_ms, asked_ms)
+    rates = rates_of(machine, price=interval.rate_micro_usd_per_hour)
+    seen_before_ms = interval.last_seen_ms
     with store.write() as tx:
         usage_store.update_interval(tx, interval.id, **changes)
-        if rate is not None and rate != interval.rate_micro_usd_per_hour:
-            _reprice(tx, replace(interval, **changes), rate, asked_ms=asked_ms, answered_ms=answered_ms)
+        if rates != _rates_in(interval):
+            _reprice(tx, replace(interval, **changes), rates, earliest_ms=seen_before_ms, latest_ms=answered_ms)
+        if is_running:
+            _read_counter(store, tx, placement, machine, interval.start_earliest_ms, asked_ms=asked_ms)
 
 
-def close_interval(tx: Tx, interval: UsageInterval, *, end_earliest_ms: Ms, end_latest_ms: Ms, reason: str) -> None:
-    """Fix what an interval cost, for ever. The edges are put in order if a clock went backwards."""
+def close_intervals(
+    tx: Tx,
+    intervals: list[UsageInterval],
+    *,
+    price: MicroUsdPerHour,
+    end_earliest_ms: Ms,
+    end_latest_ms: Ms,
+    reason: str,
+) -> None:
+    """Fix what a machine cost, for ever. The edges are put in order if a clock went backwards.
+
+    One that was last seen in a state that costs less than `price` may have run since, unseen.
+    """
+    for interval in intervals:
+        if interval.resource == COMPUTE and interval.rate_micro_usd_per_hour < price:
+            seen_ms, rates = interval.last_seen_ms, Rates(_rates_in(interval).low, price)
+            interval = _reprice(tx, interval, rates, earliest_ms=seen_ms, latest_ms=seen_ms)
+        _close(tx, interval, end_earliest_ms=end_earliest_ms, end_latest_ms=end_latest_ms, reason=reason)
+
+
+def _close(tx: Tx, interval: UsageInterval, *, end_earliest_ms: Ms, end_latest_ms: Ms, reason: str) -> None:
     end_earliest_ms = max(end_earliest_ms, interval.start_earliest_ms)
     end_latest_ms = max(end_latest_ms, end_earliest_ms)
     closed = replace(interval, end_earliest_ms=end_earliest_ms, end_latest_ms=end_latest_ms)
@@ -79,29 +139,79 @@ def close_interval(tx: Tx, interval: UsageInterval, *, end_earliest_ms: Ms, end_
     )
 
 
-def _reprice(tx: Tx, interval: UsageInterval, rate: MicroUsdPerHour, *, asked_ms: Ms, answered_ms: Ms) -> None:
-    """The price changed somewhere between the last sighting and this answer. The minimum charge counts once per machine:
-    what the first interval has not used up of it stays with the second."""
-    changed_earliest_ms = min(interval.last_seen_ms, asked_ms)
-    split = replace(interval, minimum_s=0)
-    used_s = billed_seconds(
-        changed_earliest_ms - (interval.start_latest_ms or interval.start_earliest_ms),
-        granularity_s=interval.granularity_s,
-        minimum_s=0,
-        round_up=False,
+def _reprice(tx: Tx, interval: UsageInterval, rates: Rates, *, earliest_ms: Ms, latest_ms: Ms) -> UsageInterval:
+    """The rate changed somewhere between the last sighting and this answer. The minimum charge counts once per machine:
+    what the first interval has not used up of it stays with the second, which is returned."""
+    start_latest_ms = interval.start_latest_ms or interval.start_earliest_ms
+    used_least_s = billed_seconds(
+        earliest_ms - start_latest_ms, granularity_s=interval.granularity_s, minimum_s=0, round_up=False
     )
-    usage_store.update_interval(tx, interval.id, minimum_s=0)
-    close_interval(tx, split, end_earliest_ms=changed_earliest_ms, end_latest_ms=answered_ms, reason="price changed")
-    usage_store.insert_interval(
+    used_most_s = billed_seconds(
+        latest_ms - interval.start_earliest_ms, granularity_s=interval.granularity_s, minimum_s=0, round_up=True
+    )
+    usage_store.update_interval(tx, interval.id, minimum_s=0, minimum_low_s=None)
+    split = replace(interval, minimum_s=0, minimum_low_s=None)
+    _close(tx, split, end_earliest_ms=earliest_ms, end_latest_ms=latest_ms, reason="rate changed")
+    minimum_low_s = interval.minimum_s if interval.minimum_low_s is None else interval.minimum_low_s
+    new_id = usage_store.insert_interval(
         tx,
         job_id=interval.job_id,
         placement_id=interval.placement_id,
         provider=interval.provider,
         resource=interval.resource,
-        rate_micro_usd_per_hour=rate,
+        **rates.row,
         granularity_s=interval.granularity_s,
-        minimum_s=max(0, interval.minimum_s - used_s),
-        start_earliest_ms=changed_earliest_ms,
-        start_latest_ms=answered_ms if interval.start_latest_ms is not None else None,
-        last_seen_ms=answered_ms,
+        minimum_s=max(0, interval.minimum_s - used_least_s),
+        minimum_low_s=max(0, minimum_low_s - used_most_s),
+        start_earliest_ms=max(earliest_ms, interval.start_earliest_ms),
+        start_latest_ms=latest_ms if interval.start_latest_ms is not None else None,
+        last_seen_ms=latest_ms,
     )
+    return usage_store.load_interval(tx, new_id)
+
+
+def _read_counter(
+    store: Store, tx: Tx, placement: Placement, machine: Machine, start_earliest_ms: Ms, *, asked_ms: Ms
+) -> None:
+    """Take in the provider's own counter of traffic.
+
+    Only a running machine's: the image pull may be counted no sooner than when it is done.
+    """
+    limit, counted = machine.traffic_limit_micro_usd_per_hour, machine.traffic_micro_usd
+    interval = usage_store.load_open_interval(store, placement.id, TRAFFIC)
+    if interval is None:
+        if not limit and not counted:
+            return
+        _open_traffic(tx, placement, limit or 0, start_earliest_ms)
+        interval = usage_store.load_open_interval(store, placement.id, TRAFFIC)
+    if interval is None or counted is None:
+        return
+    usage_store.update_interval(
+        tx,
+        interval.id,
+        metered_micro_usd=max(counted, interval.metered_micro_usd or 0),
+        last_seen_ms=max(asked_ms, interval.last_seen_ms),
+        rate_micro_usd_per_hour=max(limit or 0, interval.rate_micro_usd_per_hour),
+    )
+
+
+def _open_traffic(tx: Tx, placement: Placement, limit: MicroUsdPerHour, start_earliest_ms: Ms) -> None:
+    usage_store.insert_interval(
+        tx,
+        job_id=placement.job_id,
+        placement_id=placement.id,
+        provider=placement.provider,
+        resource=TRAFFIC,
+        rate_micro_usd_per_hour=limit,
+        granularity_s=1,
+        minimum_s=0,
+        start_earliest_ms=start_earliest_ms,
+        start_latest_ms=start_earliest_ms,
+        last_seen_ms=start_earliest_ms,
+        metered_micro_usd=0,
+    )
+
+
+def _rates_in(interval: UsageInterval) -> Rates:
+    low = interval.rate_low_micro_usd_per_hour
+    return Rates(interval.rate_micro_usd_per_hour if low is None else low, interval.rate_micro_usd_per_hour)

@@ -15,6 +15,7 @@ from typing import Any
 from gputui.core import ledger
 from gputui.core.crew import Crew
 from gputui.core.runner.container import container_start
+from gputui.core.whose import absence_counts
 from gputui.model.errors import (
     AuthError,
     GputuiError,
@@ -41,6 +42,7 @@ ABSENT_SIGHTINGS = 3
 ABSENT_GAP_S = 5.0
 # How long after the last send a machine may take to appear in the provider's list.
 ABSENT_GRACE_S = 45.0
+SLOWEST_LOOK_S = 15.0
 
 # Refusals that speak of the account or the request, not of the offer: other offers there would be refused the same way.
 ACCOUNT_WIDE = frozenset({"auth", "not_funded", "rejected", "unreachable", "not_supported", "rate_limited"})
@@ -75,6 +77,7 @@ class Orderer:
                     PlacementState.REQUESTING,
                     f"asking {placement.provider} for {placement.offer.gpu_count} × {placement.offer.gpu}",
                     requested_at_ms=entry.now_ms,
+                    key_print=self._crew.accounts.fingerprint(placement.provider),
                 )
             return await self._request(placement)
         if placement.state is PlacementState.REQUESTING:
@@ -90,7 +93,7 @@ class Orderer:
                 if isinstance(error, ProviderError) and error.may_exist:
                     placement = self._unknown(placement, str(error), error)
                     return await self._find_out(placement, may_resend=True)
-                wait_s = _clean_retry_wait(error, attempt)
+                wait_s = clean_retry_wait(error, attempt)
                 if wait_s is None or self._stop.is_set():
                     return Ordered(self._refused(placement, error), None)
                 self._crew.journal.note(placement.job_id, f"trying again: {error}", placement_id=placement.id)
@@ -104,7 +107,12 @@ class Orderer:
         argv: tuple[str, ...] = ()
         if provider_info(placement.provider).runs is Runs.POD and self._spec.kind is JobKind.BATCH:
             try:
-                start = container_start(self._spec, placement)
+                start = container_start(
+                    self._spec,
+                    placement,
+                    lease_s=self._crew.config.agent.lease_s,
+                    end_calls=self._crew.end_calls(placement.provider),
+                )
             except UsageError as error:
                 raise Rejected(error.message, provider=placement.provider, field=error.field) from None
             argv, env = start.argv, {**env, **start.env}
@@ -122,6 +130,7 @@ class Orderer:
             nonce=placement.nonce,
             max_duration_s=self._spec.max_duration_s,
             resend=resend,
+            volumes=placement.volumes,
         )
         try:
             async with asyncio.timeout(CREATE_DEADLINE_S):
@@ -147,10 +156,15 @@ class Orderer:
                 machine = await self._look(client, placement)
             except (ProviderError, SecretsError, TimeoutError) as error:
                 sightings = 0
+                await self._crew.heard(placement.provider, error)
                 self._say_once(placement, f"cannot look for the machine: {error or 'no answer in time'}")
             else:
                 if machine is not None:
                     return self._accepted(placement, machine, "found at the provider by its label")
+                if not await absence_counts(self._crew, placement.id):
+                    sightings, pause_s = 0, SLOWEST_LOOK_S
+                    await asyncio.sleep(pause_s)
+                    continue
                 resend = may_resend and resends < RESENDS and _is_idempotent(client) and not self._stop.is_set()
                 if resend and refusal is None:
                     resends += 1
@@ -169,7 +183,7 @@ class Orderer:
                         return Ordered(self._absent(placement, refusal), None)
                     pause_s = ABSENT_GAP_S
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.6, 15.0)
+            pause_s = min(pause_s * 1.6, SLOWEST_LOOK_S)
 
     async def _look(self, client: Provider, placement: Placement) -> Machine | None:
         async with asyncio.timeout(LOOK_DEADLINE_S):
@@ -177,18 +191,10 @@ class Orderer:
         return next((machine for machine in machines if machine.label == placement.label), None)
 
     def _accepted(self, placement: Placement, machine: Machine, why: str) -> Ordered:
-        rate = machine.price_micro_usd_per_hour
-        if rate is None:
-            rate = placement.offer.price_micro_usd_per_hour
+        listed = placement.offer.price_micro_usd_per_hour
+        rate = machine.price_micro_usd_per_hour or listed  # one that is off may be said to cost nothing
+        was_asked = placement.state is PlacementState.REQUESTING
         with self._crew.journal.entry() as entry:
-            ledger.open_interval(
-                entry.tx,
-                placement,
-                self._crew.billing(placement.provider),
-                rate=rate,
-                start_earliest_ms=placement.requested_at_ms or placement.created_at_ms,
-                now_ms=entry.now_ms,
-            )
             placement = entry.move_placement(
                 placement,
                 PlacementState.PROVISIONING,
@@ -197,6 +203,16 @@ class Orderer:
                 machine_id=machine.id,
                 agreed_price_micro_usd_per_hour=rate,
                 last_seen_ms=entry.now_ms,
+            )
+            ledger.open_intervals(
+                entry.tx,
+                placement,
+                self._crew.billing(placement.provider),
+                machine,
+                price=rate,
+                price_before=0 if was_asked else listed,
+                start_earliest_ms=placement.requested_at_ms or placement.created_at_ms,
+                now_ms=entry.now_ms,
             )
         return Ordered(placement, machine)
 
@@ -236,7 +252,7 @@ def _is_idempotent(client: Provider) -> bool:
     return isinstance(client, ResendsCreate) and client.create_is_idempotent
 
 
-def _clean_retry_wait(error: GputuiError, attempt: int) -> float | None:
+def clean_retry_wait(error: GputuiError, attempt: int) -> float | None:
     """Return how long to wait before sending an order again that certainly left nothing behind; None: don't."""
     if attempt >= CLEAN_RETRIES - 1 or isinstance(error, (NoCapacity, NotFunded, AuthError)):
         return None

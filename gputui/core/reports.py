@@ -6,22 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gputui.core.metering import Cost, cost_of
+from gputui.core.metering import Cost, cost_of, cost_range
 from gputui.model.states import JobStatus
 from gputui.model.types import Job, Placement, UsageInterval
-from gputui.model.units import MicroUsdPerHour, Ms
+from gputui.model.units import MicroUsd, MicroUsdPerHour, Ms
+from gputui.model.vitals import Vitals
 from gputui.store import jobs as job_store
 from gputui.store import usage as usage_store
 from gputui.store.db import Store
+from gputui.store.vitals import load_vitals
 
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """A job, what it cost, and where it runs or last ran (None before its first placement)."""
+    """A job, what it cost, where it runs or last ran (None before its first placement), and what its machine last said."""
 
     job: Job
     placement: Placement | None
     intervals: tuple[UsageInterval, ...]
+    vitals: Vitals | None = None
 
     @property
     def rate_micro_usd_per_hour(self) -> MicroUsdPerHour | None:
@@ -43,7 +46,7 @@ class Burn:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What one job cost at one provider."""
+    """What one job cost at one provider; `traffic` is the part of it that the provider counts by itself."""
 
     job: Job
     provider: str
@@ -51,6 +54,7 @@ class UsageRow:
     billed_from_ms: Ms
     billed_to_ms: Ms | None
     cost: Cost
+    traffic: Cost
 
 
 def report_jobs(
@@ -72,8 +76,11 @@ def report_job(store: Store, job_id: str, *, now_ms: Ms) -> JobReport | None:
 
 def burn(store: Store, *, now_ms: Ms) -> Burn:
     """Return what is being paid right now."""
+    # What the provider counts by itself (traffic) has no rate, only a limit.
     open_intervals = [
-        interval for interval in usage_store.load_intervals(store, since_ms=now_ms) if interval.end_latest_ms is None
+        interval
+        for interval in usage_store.load_intervals(store, since_ms=now_ms)
+        if interval.end_latest_ms is None and interval.metered_micro_usd is None
     ]
     return Burn(
         alive_jobs=job_store.count_alive_jobs(store),
@@ -102,6 +109,7 @@ def usage_rows(store: Store, *, since_ms: Ms, now_ms: Ms) -> list[UsageRow]:
                 billed_from_ms=min(interval.start_latest_ms or interval.start_earliest_ms for interval in intervals),
                 billed_to_ms=None if None in ends else max(end for end in ends if end is not None),
                 cost=cost_of(intervals, now_ms=now_ms),
+                traffic=cost_of((i for i in intervals if i.metered_micro_usd is not None), now_ms=now_ms),
             )
         )
     return sorted(rows, key=lambda row: row.billed_from_ms, reverse=True)
@@ -116,21 +124,28 @@ def _cost_since(store: Store, *, midnight_ms: Ms, now_ms: Ms) -> Cost:
     """Return the part of all costs that fell after a moment: for an interval that began before, cost now minus cost then."""
     low_total = high_total = 0
     for interval in usage_store.load_intervals(store, since_ms=midnight_ms):
-        whole = cost_of([interval], now_ms=now_ms)
-        before = Cost(0, 0)
-        if interval.start_earliest_ms < midnight_ms:
-            until_midnight = replace(
-                interval,
-                cost_low_micro_usd=None,
-                cost_high_micro_usd=None,
-                last_seen_ms=min(interval.last_seen_ms, midnight_ms),
-                end_earliest_ms=min(interval.end_earliest_ms or midnight_ms, midnight_ms),
-                end_latest_ms=midnight_ms,
-            )
-            before = cost_of([until_midnight], now_ms=midnight_ms)
-        low_total += max(0, whole.micro_usd - whole.uncertainty_micro_usd - before.micro_usd)
-        high_total += max(0, whole.micro_usd + whole.uncertainty_micro_usd - before.micro_usd)
+        low, high = cost_range(interval, now_ms=now_ms)
+        low_before, high_before = _cost_until(interval, midnight_ms)
+        low_total += max(0, low - high_before)
+        high_total += max(0, high - low_before)
     return Cost.between(low_total, high_total)
+
+
+def _cost_until(interval: UsageInterval, midnight_ms: Ms) -> tuple[MicroUsd, MicroUsd]:
+    """Return the least and the most an interval can have cost by a moment in its past."""
+    if interval.start_earliest_ms >= midnight_ms:
+        return 0, 0
+    if interval.metered_micro_usd is not None:  # nobody kept what the counter said then
+        return 0, interval.metered_micro_usd
+    until_midnight = replace(
+        interval,
+        cost_low_micro_usd=None,
+        cost_high_micro_usd=None,
+        last_seen_ms=min(interval.last_seen_ms, midnight_ms),
+        end_earliest_ms=min(interval.end_earliest_ms or midnight_ms, midnight_ms),
+        end_latest_ms=midnight_ms,
+    )
+    return cost_range(until_midnight, now_ms=midnight_ms)
 
 
 def _with_intervals(store: Store, jobs: list[Job]) -> list[tuple[Job, tuple[UsageInterval, ...]]]:
@@ -146,4 +161,5 @@ def _report(store: Store, job: Job, intervals: tuple[UsageInterval, ...], now_ms
     cost = cost_of(intervals, now_ms=now_ms)
     costed = replace(job, cost_micro_usd=cost.micro_usd, cost_uncertainty_micro_usd=cost.uncertainty_micro_usd)
     placement = job_store.load_placement(store, job.placement_id) if job.placement_id else None
-    return JobReport(costed, placement, intervals)
+    vitals = load_vitals(store, placement.id) if placement else None
+    return JobReport(costed, placement, intervals, vitals)

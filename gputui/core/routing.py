@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gputui.core.metering import effective_rate, expected_seconds
 from gputui.model.errors import NoMatch
 from gputui.model.gpus import ORDER, fold, gpus_for_request
-from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock
+from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock, Volume
 from gputui.model.units import MicroUsd, MicroUsdPerHour, cost_of_seconds, micro_to_usd
 
 
@@ -38,7 +38,7 @@ class Quote(NamedTuple):
 class Rejection(NamedTuple):
     """An offer of the right GPU that does not fit, and the name of the constraint that removed it.
 
-    `note` is the reason itself where an earlier attempt ruled the offer out.
+    `note` is the reason itself where a volume or an earlier attempt ruled the offer out.
     """
 
     offer: Offer
@@ -66,7 +66,8 @@ class Rejection(NamedTuple):
 class Plan:
     """The candidates in the order they will be tried, and the offers of the right GPU that lost.
 
-    `lost` holds those by the constraint that removed them; `notes` the reasons of the "excluded" ones, by offer id.
+    `lost` holds those by the constraint that removed them; `notes` the reasons of those that "volumes" or earlier attempts
+    ("excluded") ruled out, by offer id. `volumes` are what the machine will be ordered with.
     """
 
     spec: JobSpec
@@ -74,6 +75,7 @@ class Plan:
     lost: Mapping[str, Sequence[Offer]]
     notes: Mapping[str, str] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Volume] = ()
 
     @property
     def considered(self) -> int:
@@ -84,7 +86,7 @@ class Plan:
     def rejections(self) -> Sequence[Rejection]:
         """Return the offers that lost with their reasons, cheapest first; made when first asked for."""
         made = [
-            Rejection(offer, constraint, self.spec, self.notes.get(offer.id, "") if constraint == "excluded" else "")
+            Rejection(offer, constraint, self.spec, self.notes.get(offer.id, "") if constraint in _NOTED else "")
             for constraint, offers in self.lost.items()
             for offer in offers
         ]
@@ -123,7 +125,8 @@ def _under_cap(offer: Offer, spec: JobSpec) -> bool:
 
 _SOLD_OUT = Stock.NONE  # looking a member up on its class costs more than the comparison
 
-# From what the user asked for to what they would pay; the last one is for offers that an earlier attempt ruled out.
+# From what the user asked for to what they would pay; the last one is for offers that an earlier attempt ruled out. What
+# stands against volumes is for the provider's client to say.
 CONSTRAINTS: dict[str, Constraint] = {
     "gpu-count": Constraint(
         lambda spec: True,
@@ -153,6 +156,13 @@ CONSTRAINTS: dict[str, Constraint] = {
         lambda spec: str(spec.region),
         "is in {have}, only {want} allowed",
     ),
+    "volumes": Constraint(
+        lambda spec: bool(spec.volumes),
+        lambda offer, spec: True,
+        lambda offer: "",
+        lambda spec: ", ".join(spec.volumes),
+        "{have}",
+    ),
     "tier": Constraint(
         lambda spec: spec.tier is not None,
         lambda offer, spec: offer.tier is spec.tier,
@@ -176,6 +186,7 @@ CONSTRAINTS: dict[str, Constraint] = {
     ),
     "excluded": Constraint(lambda spec: False, lambda offer, spec: True, lambda offer: "", lambda spec: "", "{have}"),
 }
+_NOTED = ("volumes", "excluded")
 
 
 def format_rate(rate: MicroUsdPerHour) -> str:
@@ -190,18 +201,24 @@ def rank(
     *,
     excluded: Mapping[str, str] | None = None,
     unavailable: Mapping[str, str] | None = None,
+    volumes: Sequence[Volume] = (),
+    obstacle: Callable[[Offer], str | None] | None = None,
 ) -> Plan:
     """Order the offers that satisfy `spec` by its priority, and say why every other offer of that GPU lost.
 
     cost: least expected total first. speed: the fastest GPU, then the shortest start. availability: high stock first,
     then reliability. Ties break on total, then on the offer's id, so that the order is stable.
     `excluded` maps offer id -> reason for offers that an earlier attempt ruled out; `unavailable` maps provider -> why it
-    could not be asked at all, and is only passed on.
+    could not be asked at all, and is only passed on. `obstacle` tells why an offer cannot have the `volumes`.
     """
     excluded = excluded or {}
+    notes = dict(excluded)
     names = gpus_for_request(spec.gpu)
     folded = fold(spec.gpu)
-    active = [(name, c.passes) for name, c in CONSTRAINTS.items() if c.applies(spec)]
+    checks = {name: c.passes for name, c in CONSTRAINTS.items() if c.applies(spec)}
+    if obstacle is not None:
+        checks["volumes"] = _noting(obstacle, notes)
+    active = list(checks.items())
     seconds = {name: _billed_seconds(spec, provider) for name, provider in facts.items()}
     quotes: list[Quote] = []
     lost: dict[str, list[Offer]] = {name: [] for name in CONSTRAINTS}
@@ -218,7 +235,16 @@ def rank(
             else:
                 quotes.append(_quote(offer, spec, seconds[offer.provider]))
     quotes.sort(key=_ORDERS[spec.priority](facts))
-    return Plan(spec, quotes, lost, excluded, unavailable or {})
+    return Plan(spec, quotes, lost, notes, unavailable or {}, volumes)
+
+
+def _noting(obstacle: Callable[[Offer], str | None], notes: dict[str, str]) -> Callable[[Offer, JobSpec], bool]:
+    def passes(offer: Offer, spec: JobSpec) -> bool:
+        if trouble := obstacle(offer):
+            notes[offer.id] = trouble
+        return not trouble
+
+    return passes
 
 
 def quote(offer: Offer, spec: JobSpec, facts: ProviderFacts) -> Quote:
@@ -283,6 +309,7 @@ def no_match(plan: Plan) -> NoMatch:
             f"No {wanted} in region {spec.region}.",
             f"Regions on offer: {_choices(loser.have for loser in losers)}.",
         ),
+        "volumes": (f"No {wanted} can have {_volumes(spec)}.", f"The nearest {losers[0].have}."),
         "tier": (f"No {losers[0].want} offer of {wanted}.", f"Try --tier {losers[0].have}."),
         "stock": (f"No capacity: all {count} are sold out.", "Try another GPU, or again later."),
         "price": (
@@ -293,6 +320,10 @@ def no_match(plan: Plan) -> NoMatch:
     }
     sentence, hint = sentences[last]
     return NoMatch(sentence + also, hint=hint)
+
+
+def _volumes(spec: JobSpec) -> str:
+    return f"the volume{'s' if len(spec.volumes) > 1 else ''} {', '.join(spec.volumes)}"
 
 
 def _choices(values: Iterable[str]) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gputui.core.guards import guard_of, idle_guard_of
 from gputui.model.errors import GputuiError
 from gputui.model.types import Balance, Event, Offer, Placement
 from gputui.model.units import MicroUsd, MicroUsdPerHour, Ms, iso_utc, micro_to_usd
+from gputui.model.vitals import Vitals
 
 if TYPE_CHECKING:
     from gputui.core.accounts import Account
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from gputui.core.metering import Cost
     from gputui.core.reports import JobReport, UsageRow
     from gputui.core.routing import Plan, Quote
+    from gputui.store.alarms import Alarm
+    from gputui.store.findings import Finding
     from gputui.store.offers import ProviderStatus
 
 Shape = dict[str, Any]
@@ -62,6 +66,42 @@ def job_shape(report: JobReport) -> Shape:
         "exit_code": job.exit_code,
         "error": job.error,
         "machine": _placed_machine(placement),
+        "guard": _guard_shape(report),
+        "gpu_use": _gpu_use(report.vitals),
+    }
+
+
+def _guard_shape(report: JobReport) -> Shape:
+    """Return what limits a job, and who ends its machine where nobody watches: `state` is null before the machine told."""
+    spec, placement = report.job.spec, report.placement
+    guard = guard_of(spec, placement.provider, report.vitals) if placement else None
+    idle = idle_guard_of(spec, report.vitals)
+    return {
+        "state": guard.word if guard else None,
+        "why": guard.why if guard else None,
+        "max_duration_s": spec.max_duration_s,
+        "max_price_per_hour_usd": usd(spec.max_price_micro_usd_per_hour),
+        "idle_stop": idle
+        and {
+            "after_s": spec.idle_stop_s,
+            "below_percent": spec.idle_threshold_percent,
+            "possible": idle.problem is None,
+            "problem": idle.problem,
+            "idle_s": idle.idle_s,
+        },
+    }
+
+
+def _gpu_use(vitals: Vitals | None) -> Shape | None:
+    """Return the newest figures of the busiest GPU, null before there are any."""
+    if vitals is None or vitals.gpu_at_ms is None or vitals.gpu_total_mib is None:
+        return None
+    return {
+        "at": iso_utc(vitals.gpu_at_ms),
+        "percent": vitals.gpu_percent,
+        "memory_used_mib": vitals.gpu_used_mib,
+        "memory_total_mib": vitals.gpu_total_mib,
+        "watts": vitals.gpu_watts,
     }
 
 
@@ -145,6 +185,7 @@ def plan_shape(plan: Plan) -> Shape:
             for rejection in plan.rejections
         ],
         "not_asked": [{"provider": name, "reason": reason} for name, reason in plan.unavailable.items()],
+        "volumes": [{"id": volume.id, "name": volume.name, "mount_path": volume.mount_path} for volume in plan.volumes],
     }
 
 
@@ -177,7 +218,7 @@ def machine_shape(row: MachineRow) -> Shape:
         "gpu": machine.gpu,
         "gpu_count": machine.gpu_count,
         "region": machine.region,
-        "price_per_hour_usd": usd(machine.price_micro_usd_per_hour),
+        "price_per_hour_usd": usd(machine.present_rate_micro_usd_per_hour),
         "ip": machine.ip,
         "ssh": ssh_command(machine.ip, machine.ssh_port, machine.ssh_user),
         "created_at": iso_utc(machine.created_at_ms),
@@ -234,7 +275,6 @@ def provider_shape(account: Account, status: ProviderStatus | None, capabilities
             "granularity_s": rule.granularity_s,
             "minimum_s": rule.minimum_s,
             "starts": rule.starts,
-            "stops": rule.stops,
             "source": rule.source,
         },
     }
@@ -249,4 +289,34 @@ def agent_shape(state: AgentState, *, alive_jobs: int) -> Shape:
         "version": state.version,
         "providers_with_keys": sorted(state.accounts),
         "alive_jobs": alive_jobs,
+    }
+
+
+def finding_shape(finding: Finding) -> Shape:
+    """Return a finding of a sweep as JSON values."""
+    return {
+        "kind": finding.kind.value,
+        "provider": finding.provider,
+        "id": finding.id,
+        "label": finding.label,
+        "state": finding.state,
+        "price_per_hour_usd": usd(finding.rate_micro_usd_per_hour),
+        "price_per_month_usd": usd(finding.price_micro_usd_per_month),
+        "sightings": finding.sightings,
+        "first_seen_at": iso_utc(finding.first_seen_ms),
+        "last_seen_at": iso_utc(finding.last_seen_ms),
+    }
+
+
+def alarm_shape(alarm: Alarm) -> Shape:
+    """Return an alarm as JSON values."""
+    return {
+        "kind": alarm.kind.value,
+        "subject": alarm.subject,
+        "provider": alarm.provider,
+        "job_id": alarm.job_id,
+        "message": alarm.message,
+        "hint": alarm.hint,
+        "costs_per_hour_usd": usd(alarm.rate_micro_usd_per_hour),
+        "since": iso_utc(alarm.since_ms),
     }

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
+from gputui.core.endings import SWITCHED_OFF_S, Ending, Patience, PriceGuard, ending_of_loss, known_since_ms
 from gputui.core.journal import Entry
 from gputui.core.runner.base import Runner, ShellRunner
 from gputui.core.runner.container import ContainerRunner
 from gputui.core.runner.logfile import JobLog
 from gputui.core.runner.protocol import JobFile, job_files
 from gputui.core.watch import MachineWatch
-from gputui.core.workload import SWITCHED_OFF_S, Ending, Patience, Workload
+from gputui.core.workload import Workload
 from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, ShellError, UsageError
 from gputui.model.logs import LogPage
 from gputui.model.states import JobStatus, MachineState, PlacementState
@@ -52,6 +53,11 @@ class Tenancy:
 
     async def run(self) -> Ending:
         """Return how it ended; raises only for bugs and a broken store."""
+        ending = await self._until_it_ends()
+        await self._watch.read_counters()
+        return ending
+
+    async def _until_it_ends(self) -> Ending:
         if self.placement.state is PlacementState.PROVISIONING:
             machine = await self._machine_up()
             if isinstance(machine, Ending):
@@ -72,7 +78,14 @@ class Tenancy:
             if self.job.spec.kind is JobKind.BATCH:
                 # Where the image is the machine we are inside it already: the harness runs the command as it is.
                 spec = self.job.spec if runs is Runs.VM else replace(self.job.spec, image=None)
-                files = job_files(spec, self.placement, lease_s=self._crew.config.agent.lease_s)
+                files = job_files(
+                    spec,
+                    self.placement,
+                    lease_s=self._crew.config.agent.lease_s,
+                    end_calls=self._crew.end_calls(self.placement.provider),
+                    # In an image that is the machine the provider has mounted them where the command sees them.
+                    mounts=[volume.mount_path or "" for volume in self.placement.volumes] if runs is Runs.VM else (),
+                )
         except UsageError as error:
             return Ending("rejected", str(error), JobStatus.FAILED)
 
@@ -157,7 +170,7 @@ class Tenancy:
             if self._watch.has_vanished:
                 return self._vanished()
             if self._is_late():
-                return Ending("boot_timeout", f"not running after {self._crew.config.agent.boot_timeout_s} s")
+                return Ending("boot_timeout", f"not running after {self._boot_timeout_s} s")
             await self._pause(pause_s)
             pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
 
@@ -196,9 +209,7 @@ class Tenancy:
             if self.placement.state is PlacementState.DRAINING and loop.time() - began > DRAIN_PATIENCE_S:
                 return Ending("log_cut", f"the end of the log may be missing: {trouble}")
             if self._is_late() and not self._has_begun:
-                return Ending(
-                    "unreachable_machine", f"no shell after {self._crew.config.agent.boot_timeout_s} s: {trouble}"
-                )
+                return Ending("unreachable_machine", f"no shell after {self._boot_timeout_s} s: {trouble}")
             news = await self._watch.look()
             if self._watch.has_vanished:
                 return self._vanished()
@@ -226,6 +237,7 @@ class Tenancy:
         """Keep a rented machine until it is stopped, its time is over, or it dies."""
         limit_s = self.job.spec.max_duration_s
         began_ms = self.placement.running_at_ms or self._crew.clock.now_ms()
+        price = PriceGuard(self._crew, self.job, self.placement)
         while True:
             if self._stop.is_set():
                 return Ending("stopped", "stopped", JobStatus.STOPPED)
@@ -237,6 +249,8 @@ class Tenancy:
                 return self._vanished()
             if machine is not None and machine.state in DEAD_STATES:
                 return self._dead(machine)
+            if too_dear := price.check(machine):
+                return too_dear
             await self._pause(SLOWEST_POLL_S if left_s is None else min(SLOWEST_POLL_S, left_s))
 
     def _become_ready(self, machine: Machine) -> None:
@@ -276,10 +290,15 @@ class Tenancy:
     def _dead(self, machine: Machine) -> Ending:
         if machine.state is MachineState.NO_CAPACITY:
             return Ending("no_capacity", f"accepted, then no capacity ({machine.raw_state})")
+        if machine.state is not MachineState.ERROR and self._has_begun:
+            return self._lost(f"the machine is {machine.raw_state}")
         return Ending("machine_failed", f"the machine is {machine.raw_state}", self._outcome_of_loss())
 
     def _vanished(self) -> Ending:
-        return Ending("machine_lost", "the provider no longer knows the machine", self._outcome_of_loss())
+        return self._lost("the provider no longer knows the machine")
+
+    def _lost(self, why: str) -> Ending:
+        return ending_of_loss(self._crew, self.job, self.placement, why, self._outcome_of_loss())
 
     def _outcome_of_loss(self) -> JobStatus | None:
         """A loss after the workload began is the job's end (it may have done things); before, the next offer is tried."""
@@ -290,8 +309,11 @@ class Tenancy:
         return self.placement.state in (PlacementState.RUNNING, PlacementState.DRAINING)
 
     def _is_late(self) -> bool:
-        began_ms = self.placement.requested_at_ms or self.placement.created_at_ms
-        return self._crew.clock.now_ms() - began_ms > self._crew.config.agent.boot_timeout_s * 1000
+        return self._crew.clock.now_ms() - known_since_ms(self.placement) > self._boot_timeout_s * 1000
+
+    @property
+    def _boot_timeout_s(self) -> int:
+        return self._crew.boot_timeout_s(self.placement.provider)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but wake when a stop is asked for."""

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from gputui.core.journal import outliving
 from gputui.model.clock import Clock
-from gputui.model.errors import Gone, ProviderError, SecretsError
+from gputui.model.errors import Gone, GputuiError, ProviderError, SecretsError
 from gputui.model.ids import Ids
 from gputui.model.units import Ms
 
@@ -26,7 +27,10 @@ class Terminator:
     """Ends one machine and proves it.
 
     `get_client` is asked each time, so that a key that comes back is used. `report(sentence, loud)` hears every new
-    trouble once; `loud` is True when it has gone on for two minutes and a person should know.
+    trouble once; `loud` is True when it has gone on for two minutes and a person should know. `heard` is told how each
+    question was answered (None: well), `on_alive` when the machine was certainly there, `on_seen` when the provider showed
+    it; `absence_counts` says whether that it is not seen means anything: nothing before `shows_by_ms`, until when a new
+    machine may not show yet. A store that cannot be written keeps nothing from being ended.
     """
 
     def __init__(
@@ -37,14 +41,22 @@ class Terminator:
         clock: Clock,
         ids: Ids,
         report: Callable[[str, bool], None],
+        heard: Callable[[GputuiError | TimeoutError | None], Awaitable[None]],
+        absence_counts: Callable[[], Awaitable[bool]],
         on_alive: Callable[[Ms], None] = lambda asked_ms: None,
+        on_seen: Callable[[], None] = lambda: None,
+        shows_by_ms: Ms = 0,
     ) -> None:
         self._get_client = get_client
         self._machine_id = machine_id
         self._clock = clock
         self._ids = ids
         self._report = report
+        self._heard = heard
+        self._absence_counts = absence_counts
         self._on_alive = on_alive
+        self._on_seen = on_seen
+        self._shows_by_ms = shows_by_ms
         self._said: set[str] = set()
 
     async def until_gone(self) -> Ms:
@@ -69,24 +81,34 @@ class Terminator:
                 continue
             if absent is False:
                 sightings, first_gone_ms = 0, None
-                self._on_alive(asked_ms)
+                with outliving("note that the machine is still there"):
+                    self._on_alive(asked_ms)
+                    self._on_seen()
             if loop.time() - began > LOUD_AFTER_S:
                 self._say("the machine is still there after two minutes of asking for its end", loud=True)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, SLOWEST_S if accepted_at is None else RESEND_AFTER_S / 3)
 
     async def _ask_once(self) -> None:
+        asked_ms = self._clock.now_ms()
         try:
             await self._get_client().terminate(self._machine_id, idempotency_key=f"end-{self._ids.ulid()}")
         except Gone:
+            if self._may_not_show_yet():
+                raise
             return
+        # What is accepted was there to be ended: without that, it may have been gone since it was last seen.
+        with outliving("note that the machine was still there"):
+            self._on_alive(asked_ms)
 
     async def _is_absent(self) -> tuple[bool | None, Ms]:
         """Return True when neither list nor look-up shows the machine, False when one does, None when nobody can tell."""
         asked_ms = self._clock.now_ms()
         found: list[bool] = []
+        is_told = False
 
         async def look() -> None:
+            nonlocal is_told
             client = self._get_client()
             machines = await client.list_machines()
             if any(machine.id == self._machine_id and not machine.state.is_gone for machine in machines):
@@ -97,11 +119,18 @@ class Terminator:
             except Gone:
                 found.append(False)
             else:
-                found.append(not machine.state.is_gone)
+                is_told = machine.state.is_gone
+                found.append(not is_told)
 
         if not await self._try(look(), "look"):
             return None, asked_ms
+        is_missing = not found[0] and not is_told
+        if is_missing and (self._may_not_show_yet() or not await self._absence_counts()):
+            return None, asked_ms
         return not found[0], asked_ms
+
+    def _may_not_show_yet(self) -> bool:
+        return self._clock.now_ms() < self._shows_by_ms
 
     async def _try(self, call: Awaitable[None], what: str) -> bool:
         try:
@@ -109,13 +138,17 @@ class Terminator:
                 await call
         except (ProviderError, SecretsError) as error:
             self._say(f"could not {what}: {error}", loud=False)
+            await self._heard(error)
             return False
-        except TimeoutError:
+        except TimeoutError as error:
             self._say(f"could not {what}: no answer within {CALL_DEADLINE_S:.0f} s", loud=False)
+            await self._heard(error)
             return False
+        await self._heard(None)
         return True
 
     def _say(self, sentence: str, *, loud: bool) -> None:
         if sentence not in self._said:
-            self._said.add(sentence)
-            self._report(sentence, loud)
+            with outliving(f"note that {sentence}"):
+                self._report(sentence, loud)
+                self._said.add(sentence)

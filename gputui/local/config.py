@@ -31,7 +31,7 @@ _SECRET_NAME = re.compile(r"(^|[_-])(key|token|secret|password)s?$")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
-def _number(default: float, *, least: float, most: float) -> Any:
+def _number(default: float | None, *, least: float, most: float) -> Any:
     return field(default=default, metadata={"least": least, "most": most})
 
 
@@ -73,8 +73,9 @@ class AgentConfig:
     idle_exit_s: float = _number(30, least=0, most=86_400)
     """Seconds without anything to guard after which the agent ends; it starts again on demand."""
 
-    boot_timeout_s: int = _number(900, least=1, most=86_400)
-    """Seconds a new machine may take until its shell answers; after that it is destroyed and the next offer is tried."""
+    boot_timeout_s: int | None = _number(None, least=1, most=86_400)
+    """Seconds a new machine may take until its shell answers; after that it is destroyed and the next offer is tried. Left
+    out, each provider's usual limit."""
 
     lease_s: int = _number(21_600, least=10, most=30 * 86_400)
     """Seconds a machine keeps working after it last heard from the agent; then it stops its own workload."""
@@ -84,6 +85,20 @@ class AgentConfig:
 
     max_attempts: int = _number(6, least=1, most=100)
     """How many offers one job may try before it fails."""
+
+    min_free_mb: int = _number(200, least=0, most=10**9)
+    """Megabytes that must be free where state is kept before a machine is ordered; its log and cost need the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepConfig:
+    """The look through every account for machines and volumes that no job accounts for."""
+
+    every_s: int = _number(900, least=0, most=86_400)
+    """Seconds between two sweeps while the agent runs; it also sweeps when it starts. 0: only when asked to."""
+
+    terminate_lost: bool = False
+    """Whether a machine that this profile made and no job has any more is deleted after two sightings, unasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +153,12 @@ class Config:
 
     offers: OffersConfig = OffersConfig()
     agent: AgentConfig = AgentConfig()
+    sweep: SweepConfig = SweepConfig()
     jobs: JobsConfig = JobsConfig()
     ui: UiConfig = UiConfig()
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Binding id -> keys of the user's own, parted by commas; checked by the interface, which knows the ids."""
 
     def provider(self, name: str) -> ProviderConfig:
         """Return a provider's settings, the defaults when the file does not mention it."""
@@ -148,8 +166,14 @@ class Config:
 
 
 _SECTIONS: Mapping[str, type[DataclassInstance]] = MappingProxyType(
-    {"offers": OffersConfig, "agent": AgentConfig, "jobs": JobsConfig, "ui": UiConfig}
+    {"offers": OffersConfig, "agent": AgentConfig, "sweep": SweepConfig, "jobs": JobsConfig, "ui": UiConfig}
 )
+
+
+_KEYS_REFERENCE = """\
+# Keys of your own for the interface: a command's id and its keys, like list.filter="slash,f". The help (?) shows the ids.
+[keys]
+"""
 
 
 def load_config(paths: Paths, *, known_providers: Collection[str] = ()) -> Config:
@@ -198,7 +222,7 @@ def provider_url(config: Config, name: str, environ: Mapping[str, str]) -> str |
 def reference() -> str:
     """Return every setting with its default and documentation, as a configuration file in which all is commented out."""
     parts = [_section_reference(f"[{name}]", section) for name, section in _SECTIONS.items()]
-    return "\n".join([*parts, _section_reference("[providers.<name>]", ProviderConfig)])
+    return "\n".join([*parts, _section_reference("[providers.<name>]", ProviderConfig), _KEYS_REFERENCE])
 
 
 def docs_of(section: type) -> dict[str, str]:
@@ -221,7 +245,8 @@ def _section_reference(title: str, section: type[DataclassInstance]) -> str:
         lines += [f"# {line}" for line in textwrap.wrap(docs[setting.name], 100)]
         if "least" in setting.metadata:
             lines.append(f"# From {setting.metadata['least']} to {setting.metadata['most']}.")
-        lines.append(f"# {setting.name} = {_toml(setting.default)}")
+        is_number_left_out = setting.default is None and "least" in setting.metadata
+        lines.append(f"# {setting.name} = {'…    (not set)' if is_number_left_out else _toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -239,10 +264,12 @@ def _read(document: Mapping[str, Any], known_providers: Collection[str]) -> tupl
     for name, content in document.items():
         if name == "providers":
             sections[name] = MappingProxyType(_read_providers(content, known_providers, problems))
+        elif name == "keys":
+            sections[name] = MappingProxyType(_read_keys(content, name, problems))
         elif name in _SECTIONS:
             sections[name] = _read_section(name, content, _SECTIONS[name], problems)
         else:
-            problems.append(_unknown(name, name, [*_SECTIONS, "providers"]))
+            problems.append(_unknown(name, name, [*_SECTIONS, "providers", "keys"]))
     return Config(**sections), problems
 
 
@@ -259,6 +286,19 @@ def _read_providers(content: Any, known: Collection[str], problems: list[str]) -
             problems.append(_unknown(path, name, sorted(known), what="provider"))
         else:
             found[name] = _read_section(path, settings, ProviderConfig, problems)
+    return found
+
+
+def _read_keys(content: Any, path: str, problems: list[str]) -> dict[str, str]:
+    """Return id -> keys; TOML reads `list.filter = "f"` as a table within a table."""
+    if isinstance(content, str):
+        return {path.removeprefix("keys."): content}
+    if not isinstance(content, dict):
+        problems.append(f'{path}: must be keys in quotes, like list.filter = "f,slash".')
+        return {}
+    found: dict[str, str] = {}
+    for name, value in content.items():
+        found.update(_read_keys(value, f"{path}.{name}", problems))
     return found
 
 

@@ -53,9 +53,16 @@ class AgentLock:
                     f"Another agent of this profile is running (pid {holder or 'unknown'}).",
                     hint="One is enough. See: gputui agent status",
                 ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without our name in it
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+
+    def touch(self) -> None:
+        """Give a sign of life that a full disk takes too."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._fd)
 
     def release(self) -> None:
         if self._fd is not None:
@@ -78,6 +85,14 @@ def lock_holder(path: Path) -> int | None:
         return None
     finally:
         os.close(fd)
+
+
+def last_sign_ms(path: Path) -> int | None:
+    """Return when the holder of the lock last gave a sign of life; None when there is no lock file."""
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return None
 
 
 def spawn_detached(

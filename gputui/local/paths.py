@@ -37,8 +37,18 @@ class Paths:
         return self.config_dir / "themes"
 
     @property
+    def templates_file(self) -> Path:
+        """What jobs are asked for with again and again, by name."""
+        return self.config_dir / "templates.json"
+
+    @property
     def database(self) -> Path:
         return self.state_dir / "gputui.db"
+
+    @property
+    def ui_state_file(self) -> Path:
+        """What the interface remembers: saved filters and the theme."""
+        return self.state_dir / "ui.json"
 
     @property
     def logs_dir(self) -> Path:

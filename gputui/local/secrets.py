@@ -331,7 +331,8 @@ def _checked(provider: str, value: str, source: KeySource, where: str) -> RungSt
     try:
         found = KeyFound(check_key_text(provider, value), source, where)
     except UsageError as error:
-        problem = SecretsError(f"{error.message} It came from {where}.")
+        hint = f"Put the key alone there, or clear it and run: gputui auth login {provider}"
+        problem = SecretsError(f"{error.message} It came from {where}.", hint=hint)
         return RungStatus(source, where, problem.message, problem=problem)
     return RungStatus(source, where, "served", found=found)
 

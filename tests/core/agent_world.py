@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +21,51 @@ from gputui.sim.serve import PROVIDER_APPS, build_app
 from gputui.sim.transport import asgi_transport
 from gputui.sim.vtime import VirtualClock
 from gputui.sim.world import World
-from gputui.store.db import open_store
+from gputui.store.db import Store, open_store
 
 
 class FixedKeys:
-    """Every provider has the same obvious fake key."""
+    """Every provider has the same obvious fake key, until another one is put in its place."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
 
     def find(self, provider: str, variables: Sequence[str]) -> KeyFound | None:
-        return KeyFound(value="sim-test", source=KeySource.ENVIRONMENT, where="test")
+        value = self.values.get(provider, "sim-test")
+        return KeyFound(value=value, source=KeySource.ENVIRONMENT, where="test")
+
+
+class WorldClock:
+    """True time: the virtual loop's, and the time that this computer slept, in which its loop stood still."""
+
+    def __init__(self) -> None:
+        self._loop_clock = VirtualClock()
+        self.slept_ms = 0
+
+    def now_ms(self) -> int:
+        return self._loop_clock.now_ms() + self.slept_ms
+
+
+@dataclass
+class WallClock:
+    """The clock of this computer: right, as long as nobody moves it by `moved_ms`."""
+
+    true: WorldClock
+    moved_ms: int = 0
+
+    def now_ms(self) -> int:
+        return self.true.now_ms() + self.moved_ms
+
+
+@dataclass
+class BootTime:
+    """What no change of the clock moves."""
+
+    true: WorldClock
+    boot_id: str | None = "boot-1"
+
+    def now_ms(self) -> int:
+        return self.true.now_ms()
 
 
 class BreakingShell:
@@ -64,7 +101,12 @@ class AgentWorld:
 
     desk: Desk
     world: World
+    keys: FixedKeys
+    clock: WallClock
+    boot_time: BootTime
+    open_store: Callable[[Path], Store] = open_store
     agent: asyncio.Task[None] | None = None
+    idle_exit_s: float | None = None
     is_cut_off: bool = False
     shell_calls: int = 0
     glance_s: float = 1.0  # how often the agent looks for wishes
@@ -78,9 +120,17 @@ class AgentWorld:
 
     def start_agent(self) -> None:
         """Start an agent with a store of its own, as another process would have."""
-        store = open_store(self.desk.paths.database)
+        store = self.open_store(self.desk.paths.database)
         crew = crew_for(self.desk, store, dict.fromkeys(PROVIDER_APPS, self.open_shell))
-        supervisor = Supervisor(crew, pid=1, host="test", version="test", glance_s=self.glance_s)
+        supervisor = Supervisor(
+            crew,
+            pid=1,
+            host="test",
+            version="test",
+            idle_exit_s=self.idle_exit_s,
+            glance_s=self.glance_s,
+            steady=self.boot_time,
+        )
 
         async def run() -> None:
             try:
@@ -122,6 +172,11 @@ class AgentWorld:
     def log_lines(self, job_id: str) -> list[str]:
         return self.desk.log_path(job_id).read_text().splitlines()
 
+    async def use_key(self, provider: str, key: str) -> None:
+        """Put another key in the place of a provider's, as `auth login` does."""
+        self.keys.values[provider] = key
+        await self.desk.accounts.forget([provider])
+
     def submit(self, **changes: object) -> str:
         values: dict[str, object] = {
             "gpu": "H100",
@@ -139,14 +194,15 @@ async def agent_world(
     """Open a profile in `folder` over a fresh world. Use inside `run_virtual`."""
     paths = Paths(profile="test", config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
     paths.ensure()
-    clock = VirtualClock()
-    world = World(clock, seed)
+    true_time, keys = WorldClock(), FixedKeys()
+    clock = WallClock(true_time)
+    world = World(true_time, seed)
     config = config or Config(agent=AgentConfig(poll_s=5.0))
     desk = Desk.assemble(
         paths,
         config,
         secrets=Secrets(paths, environ={}),
-        keys=FixedKeys(),
+        keys=keys,
         clock=clock,
         environ={
             f"GPUTUI_{name.upper()}_URL": f"http://sim/{name}{sim.api_path}" for name, sim in PROVIDER_APPS.items()
@@ -154,7 +210,8 @@ async def agent_world(
         transports=dict.fromkeys(PROVIDER_APPS, asgi_transport(build_app(world, list(PROVIDER_APPS)))),
         agent_is_here=True,
     )
-    shop = AgentWorld(desk, world, glance_s=glance_s)
+    world.faults.set(offers=300)  # of Vast.ai's thousands, for speed
+    shop = AgentWorld(desk, world, keys, clock, BootTime(true_time), glance_s=glance_s)
     if start:
         shop.start_agent()
     try:

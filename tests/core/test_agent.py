@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from agent_world import AgentWorld, agent_world
 
+from gputui.core.runner.logfile import read_marks
 from gputui.local.config import AgentConfig, Config
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
@@ -87,7 +88,13 @@ def test_a_lost_reply_makes_no_second_machine_at_any_provider(
     play: Callable[..., None], provider: str, fault: str
 ) -> None:
     async def scene(shop: AgentWorld) -> None:
-        order = {"huddle": "deploy", "lambda": "launch", "tensordock": "create", "runpod": "create_pod"}[provider]
+        order = {
+            "huddle": "deploy",
+            "lambda": "launch",
+            "tensordock": "create",
+            "runpod": "create_pod",
+            "vastai": "create_instance",
+        }[provider]
         shop.world.faults.set(**{fault: {"count": 1, "operation": order}})
         report = await shop.finished(shop.submit(provider=provider))
         assert report.job.status is JobStatus.COMPLETED, report.job
@@ -166,6 +173,8 @@ def test_a_container_started_again_ends_the_job_instead_of_running_it_twice(
         report = await shop.finished(shop.submit(provider="runpod", env={"MOCK_DURATION_S": "600"}))
         assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "restarted"), report.job
         assert machines_ever(shop) == 1
+        [gap] = [mark.gap for mark in read_marks(shop.desk.log_path(report.job.id)) if mark.gap]
+        assert "started the container again" in gap
 
     play(scene)
 

@@ -18,6 +18,7 @@ from gputui.core.agent_link import AgentCondition, key_inbox_path
 from gputui.core.desk import Desk
 from gputui.local import daemon
 from gputui.model.errors import AgentBusy, AgentError
+from gputui.store.agents import register_agent
 
 
 @pytest.fixture
@@ -80,6 +81,47 @@ def test_an_agent_that_was_killed_is_replaced(desk: Desk) -> None:
     wait_for(lambda: desk.agent_state().condition is AgentCondition.NONE, "the lock becoming free")
     desk.ensure_agent()
     assert desk.agent_state().pid not in (None, pid)
+
+
+def test_after_a_reboot_a_pid_that_is_somebody_elses_now_means_nothing(desk: Desk) -> None:
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        desk.paths.agent_lock.write_text(f"{stranger.pid}\n")
+        os.mkfifo(key_inbox_path(desk.paths))
+        register_agent(
+            desk.store,
+            pid=stranger.pid,
+            host="here",
+            version="0",
+            accounts={},
+            now_ms=desk.clock.now_ms(),
+            boot_id="old",
+        )
+        assert desk.agent_state().condition is AgentCondition.NONE
+        desk.ensure_agent()
+        state = desk.agent_state()
+        assert state.condition is AgentCondition.RUNNING
+        assert state.pid not in (None, stranger.pid)
+        assert daemon.stop_process(state.pid, desk.paths.agent_lock)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_beat_from_the_future_is_no_sign_of_life_and_a_touched_lock_is(desk: Desk) -> None:
+    lock = daemon.AgentLock(desk.paths.agent_lock)
+    lock.acquire()
+    try:
+        now_ms = desk.clock.now_ms()
+        register_agent(desk.store, pid=os.getpid(), host="h", version="0", accounts={}, now_ms=now_ms + 3_600_000)
+        long_ago_s = now_ms / 1000 - 3600
+        os.utime(desk.paths.agent_lock, (long_ago_s, long_ago_s))
+        assert desk.agent_state().condition is AgentCondition.HUNG
+        lock.touch()  # what an agent does that cannot write its heartbeat for want of room
+        assert desk.agent_state().condition is AgentCondition.RUNNING
+    finally:
+        lock.release()
 
 
 def test_views_starting_it_together_end_up_with_one(desk: Desk, environ: dict[str, str]) -> None:

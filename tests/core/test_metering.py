@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from gputui.core.metering import Cost, billed_seconds, cost_of, cost_range, effective_rate, expected_seconds
-from gputui.model.types import BillingRule, UsageInterval
+from gputui.core.metering import (
+    Cost,
+    billed_seconds,
+    cost_of,
+    cost_range,
+    describe_billing,
+    effective_rate,
+    expected_seconds,
+)
+from gputui.model.types import BillingRule, BillingStart, UsageInterval
+from gputui.providers.registry import PROVIDERS
 
 H = 3_600_000
 
@@ -84,9 +93,14 @@ def test_the_middle_reaches_both_ends_even_when_the_width_is_odd() -> None:
 
 
 def test_expected_secondss_use_the_provider_rule() -> None:
-    hourly = BillingRule(granularity_s=3600, minimum_s=0, starts="running", stops="terminate", source="test")
+    hourly = BillingRule(granularity_s=3600, minimum_s=0, starts=BillingStart.RUNNING, source="test")
     assert expected_seconds(hourly, expected_s=3601, boot_s=500) == 7200
-    maybe = BillingRule(granularity_s=1, minimum_s=600, starts="ordered-or-running", stops="terminate", source="test")
+    maybe = BillingRule(granularity_s=1, minimum_s=600, starts=BillingStart.ORDERED_OR_RUNNING, source="test")
     assert expected_seconds(maybe, expected_s=60, boot_s=100) == 600
     assert expected_seconds(maybe, expected_s=3600, boot_s=100) == 3700
     assert effective_rate(4_000_000, expected_s=7200) == 2_000_000
+
+
+def test_every_rule_has_words() -> None:
+    for name, info in PROVIDERS.items():
+        assert describe_billing(info.billing).endswith("until it is deleted"), name

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gputui.core.request import make_spec, parse_variables, price_cap, quotes_for_an_hour
+from gputui.core.intake import validated
+from gputui.core.request import make_spec, parse_variables, price_cap, quotes_for
 from gputui.model.errors import UsageError
 from gputui.model.types import JobKind, Offer, Priority, Tier
 
@@ -84,7 +85,42 @@ def test_variables() -> None:
 
 def test_an_hour_costs_at_least_the_minimum_and_unknown_providers_are_left_out() -> None:
     offers = [Offer(f"{name}:1", name, "H100", 1, 2_000_000, 0) for name in ("mock", "huddle", "forgotten")]
-    rates = {quote.offer.provider: quote.effective_micro_usd_per_hour for quote in quotes_for_an_hour(offers)}
+    rates = {quote.offer.provider: quote.effective_micro_usd_per_hour for quote in quotes_for(offers)}
     assert rates["mock"] == 2_000_000
     assert rates["huddle"] > 2_000_000
     assert set(rates) == {"mock", "huddle"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, (None, 5)),
+        ("30m", (1800, 5)),
+        ("30m:10%", (1800, 10)),
+        (" 1h : 2 ", (3600, 2)),
+        (900, (900, 5)),
+        (timedelta(hours=2), (7200, 5)),
+    ],
+)
+def test_idle_stops(text: Any, expected: tuple[int | None, int]) -> None:
+    spec = make_spec(gpu="H100", command="c", idle_stop=text)
+    assert (spec.idle_stop_s, spec.idle_threshold_percent) == expected
+
+
+@pytest.mark.parametrize("text", ["30m:", "30m:few", "30m:5%%", "soon", ":5", "", "30m:-1", 0])
+def test_idle_stops_that_are_none(text: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_spec(gpu="H100", command="c", idle_stop=text)
+    assert caught.value.field == "idle_stop"
+
+
+@pytest.mark.parametrize("spec", [{"idle_stop": "59s"}, {"idle_stop": "1h:0"}, {"idle_stop": "1h:100"}])
+def test_an_idle_stop_that_could_not_work_is_refused(spec: dict[str, str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        validated(make_spec(gpu="H100", command="c", **spec))
+    assert caught.value.field == "idle_stop"
+
+
+def test_a_machine_to_log_in_to_takes_no_idle_stop() -> None:
+    with pytest.raises(UsageError, match="Nothing of ours runs"):
+        validated(make_spec(gpu="H100", machine=True, idle_stop="1h"))

@@ -6,10 +6,10 @@ import pytest
 
 from gputui.core.routing import ProviderFacts, format_rate, rank
 from gputui.model.errors import NoMatch
-from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock, Tier
+from gputui.model.types import BillingRule, BillingStart, JobSpec, Offer, Priority, Stock, Tier
 
-PER_SECOND = BillingRule(granularity_s=1, minimum_s=0, starts="running", stops="terminate", source="test")
-TEN_MINUTES = BillingRule(granularity_s=1, minimum_s=600, starts="ordered-or-running", stops="terminate", source="test")
+PER_SECOND = BillingRule(granularity_s=1, minimum_s=0, starts=BillingStart.RUNNING, source="test")
+TEN_MINUTES = BillingRule(granularity_s=1, minimum_s=600, starts=BillingStart.ORDERED_OR_RUNNING, source="test")
 FACTS: Mapping[str, ProviderFacts] = {
     "alpha": ProviderFacts("Alpha", PER_SECOND, boot_s=30),
     "beta": ProviderFacts("Beta", TEN_MINUTES, boot_s=120),

@@ -13,6 +13,7 @@ from gputui.model.errors import ConfigError
 SECTIONS = [
     config_module.OffersConfig,
     config_module.AgentConfig,
+    config_module.SweepConfig,
     config_module.JobsConfig,
     config_module.UiConfig,
     ProviderConfig,
@@ -36,7 +37,7 @@ def test_no_file_means_defaults(paths: Paths) -> None:
     config = load_config(paths)
     assert config == Config()
     assert config.offers.max_age_s == 300
-    assert (config.agent.poll_s, config.agent.idle_exit_s, config.agent.boot_timeout_s) == (1.0, 30, 900)
+    assert (config.agent.poll_s, config.agent.idle_exit_s, config.agent.boot_timeout_s) == (1.0, 30, None)
     assert (config.agent.lease_s, config.agent.ssh_connect_timeout_s, config.agent.max_attempts) == (21600, 10, 6)
     assert (config.jobs.default_max_duration, config.jobs.default_os_image) == (None, None)
     assert (config.ui.theme, config.ui.refresh_s, config.ui.ascii) == ("gputui-dark", 30, False)
@@ -96,7 +97,7 @@ def test_every_problem_is_listed_in_one_message(paths: Paths) -> None:
         """,
     )
     assert found == [
-        "colour: no such setting. There are: offers, agent, jobs, ui, providers.",
+        "colour: no such setting. There are: offers, agent, sweep, jobs, ui, providers, keys.",
         "offer: no such setting. Did you mean 'offers'?",
         "agent.poll: no such setting. Did you mean 'poll_s'?",
         "agent.max_attempts: must be a whole number.",
@@ -190,9 +191,11 @@ def test_reference_lists_every_setting_and_is_a_valid_file(paths: Paths) -> None
     assert tomllib.loads(text.replace("<name>", "huddle")) == {
         "offers": {},
         "agent": {},
+        "sweep": {},
         "jobs": {},
         "ui": {},
         "providers": {"huddle": {}},
+        "keys": {},
     }
     assert load(paths, text.replace("<name>", "huddle")).provider("huddle") == ProviderConfig()
 
@@ -201,3 +204,13 @@ def test_reference_defaults_are_the_real_ones(paths: Paths) -> None:
     lines = [line.removeprefix("# ") for line in reference().replace("<name>", "huddle").splitlines()]
     kept = [line for line in lines if line.startswith("[") or (" = " in line and "(not set)" not in line)]
     assert load(paths, "\n".join(kept)) == Config(providers={"huddle": ProviderConfig()})
+
+
+def test_own_keys_are_read_quoted_or_as_nested_tables(paths: Paths) -> None:
+    config = load(paths, '[keys]\nlist.filter = "f"\n"jobs.stop" = "X,f8"\n')
+    assert dict(config.keys) == {"list.filter": "f", "jobs.stop": "X,f8"}
+
+
+def test_own_keys_that_are_not_text_are_told(paths: Paths) -> None:
+    with pytest.raises(ConfigError, match=r"keys\.list\.filter: must be keys in quotes"):
+        load(paths, "[keys]\nlist.filter = 3\n")

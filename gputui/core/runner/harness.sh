@@ -6,10 +6,14 @@
 #   harness.sh poll DIR OFFSET LIMIT LEASE_S   renew the lease (0: leave it), print one header line and up to LIMIT log bytes
 #   harness.sh stop DIR                        end the workload: TERM, grace, KILL
 #
-# Given beforehand in DIR: spec (KEY=value lines, never evaluated), command, env (NAME=value lines).
+# Given beforehand in DIR: spec (KEY=value lines, never evaluated), command, env (NAME=value lines), ends (how the provider
+# is asked to delete this machine, "METHOD URL BODY" lines).
 # Kept in DIR by this script:
 #   accepted, started    epoch of the start verb, of the workload's own start
 #   lease, deadline      when to stop it, see put_due
+#   collect              when nobody has come for the log of what a limit ended
+#   guard                "armed" when this machine can delete itself, else why not
+#   gpu                  the newest figures of the GPUs, see sample_gpu
 #   cancel, reason       that it is to stop; why it was stopped
 #   result               "STATE EXIT REASON EPOCH" once all is over
 #   log, prefix          what it printed; in Docker mode the first `prefix` bytes are not the container's
@@ -20,25 +24,20 @@ set -u
 umask 077
 
 GPU_EVERY_S=10
-GPU_FRESH_S=60
+COLLECT_S=600
 PULL_TRIES=3
 SUBMIT_TRIES=2
 STOP_TRIES=5
 FINAL_LOG_TRIES=10
 FINAL_LOG_S=900
 LOST_AFTER_TICKS=3
+MOUNT_WAIT_S=120
 
 read -r boot </proc/sys/kernel/random/boot_id
 
 # ---- small things ---------------------------------------------------------------------------------------------------
 
 now() { date +%s; }
-
-# Sets $uptime: seconds that pass evenly even when a fresh machine's wall clock is set right.
-read_uptime() {
-    read -r uptime _ </proc/uptime
-    uptime=${uptime%%.*}
-}
 
 # put NAME TEXT: replace a small file in one step. On a full disk the reserve makes room.
 put() {
@@ -111,6 +110,129 @@ oom_kills() {
     oom_line=$(grep '^oom_kill ' /proc/vmstat 2>/dev/null) && printf '%s' "${oom_line#* }"
 }
 
+# ---- shared with containers that take no orders -----------------------------------------------------------------------
+
+# This section is sent on its own, too: it uses no file of the job folder.
+
+GPU_FRESH_S=60
+
+# Sets $uptime: seconds that pass evenly even when a fresh machine's wall clock is set right.
+read_uptime() {
+    read -r uptime _ </proc/uptime
+    uptime=${uptime%%.*}
+}
+
+# is_figure TEXT: a bare number, unlike [N/A], [Not Supported] or ERR!.
+is_figure() { case $1 in '' | . | *[!0-9.]* | *.*.*) return 1 ;; esac; }
+
+# measure_gpus: ask nvidia-smi. Sets $gpu to "PERCENT,USED_MIB,TOTAL_MIB,WATTS" of the busiest GPU, "-" for what a driver does
+# not tell; $gpu_use to the use of the busiest in whole percent, or "missing" without nvidia-smi, "failed" without an answer,
+# "unknown" where no GPU tells; and $gpu_mute to how many GPUs do not tell.
+measure_gpus() {
+    gpu=- gpu_use=missing gpu_mute=0
+    command -v nvidia-smi >/dev/null || return 0
+    gpu_use=failed
+    gpu_query=utilization.gpu,memory.used,memory.total,power.draw
+    gpu_table=$(LC_ALL=C timeout -k 2 5 nvidia-smi --query-gpu=$gpu_query --format=csv,noheader,nounits 2>/dev/null) || return 0
+    while IFS=, read -r use used total watts _; do
+        [ -n "$watts" ] || continue # a warning, "No devices were found"
+        is_figure "$used" || used=-
+        is_figure "$total" || total=-
+        is_figure "$watts" || watts=-
+        if ! is_figure "$use"; then
+            gpu_mute=$((gpu_mute + 1))
+            [ "$gpu" != - ] || gpu=-,$used,$total,$watts
+        elif is_figure "$gpu_use" && [ "$gpu_use" -ge "${use%%.*}" ]; then
+            continue
+        else
+            gpu_use=${use%%.*} gpu=$use,$used,$total,$watts
+        fi
+    done <<TABLE
+$(printf '%s\n' "$gpu_table" | tr -d ' \t\r')
+TABLE
+    if [ $gpu_mute -gt 0 ] && ! is_figure "$gpu_use"; then gpu_use=unknown; fi
+}
+
+# follow_idle: take in what was just measured. Sets $idle_since to the uptime since when every GPU is used less than
+# $idle_percent, "-" where one is used more or nobody knows; $idle to the seconds since then, or why nobody knows; and $sampled.
+follow_idle() {
+    read_uptime
+    if ! is_figure "$gpu_use"; then
+        idle=$gpu_use idle_since=-
+    elif [ "$gpu_use" -ge "$idle_percent" ]; then
+        idle=0 idle_since=-
+    elif [ "$gpu_mute" -gt 0 ]; then
+        idle=unknown idle_since=-
+    else
+        if [ "$idle_since" = - ] || [ $((uptime - sampled)) -gt $GPU_FRESH_S ]; then idle_since=$uptime; fi
+        idle=$((uptime - idle_since))
+    fi
+    sampled=$uptime
+}
+
+# own_value NAME: a variable of ours or of the container's first process, which a login over SSH does not inherit.
+own_value() {
+    printenv "$1" && return
+    tr '\0' '\n' </proc/1/environ | while IFS= read -r variable; do
+        case $variable in "$1="*) printf '%s\n' "${variable#*=}" ;; esac
+    done
+} 2>/dev/null
+
+# arm KEY_NAME ID_NAME: find the key that the provider gave this machine for itself alone, and a program to send it with.
+# Sets $guard: armed, no_key or no_downloader.
+arm() {
+    guard=no_key
+    [ -n "$1" ] && [ -n "$2" ] || return 0
+    own_key=$(own_value "$1")
+    own_id=$(own_value "$2")
+    case $own_key in '' | *[!0-9A-Za-z._-]*) return ;; esac
+    case $own_id in '' | *[!0-9A-Za-z._-]*) return ;; esac
+    guard=no_downloader
+    for downloader in curl python3 wget; do
+        command -v $downloader >/dev/null || continue
+        case $downloader in wget) wget --help 2>&1 | grep -q -e --method || continue ;; esac # not every wget can delete
+        guard=armed
+        return
+    done
+}
+
+# send METHOD URL BODY FOLDER: one request with the machine's own key, which is on no command line. The answer does not matter.
+send() {
+    case $downloader in
+    curl)
+        printf 'header = "Authorization: Bearer %s"\n' "$own_key" |
+            curl -s -m 60 -o /dev/null -X "$1" -H 'Content-Type: application/json' ${3:+--data "$3"} -K - "$2"
+        ;;
+    python3)
+        printf '%s' "$own_key" | python3 -c 'import sys, urllib.request as web
+method, url, body = sys.argv[1:]
+headers = {"Authorization": "Bearer " + sys.stdin.read(), "Content-Type": "application/json", "User-Agent": "gputui"}
+web.urlopen(web.Request(url, body.encode() or None, headers, method=method), timeout=60)' "$1" "$2" "$3"
+        ;;
+    wget)
+        printf 'header = Authorization: Bearer %s\nheader = Content-Type: application/json\n' "$own_key" >"$4/.wgetrc"
+        WGETRC=$4/.wgetrc wget -q -O /dev/null -T 60 -t 1 --method="$1" ${3:+--body-data="$3"} "$2"
+        rm -f "$4/.wgetrc"
+        ;;
+    esac >/dev/null 2>&1
+}
+
+# end_machine FOLDER ENDS: have the provider delete this machine, again and again: whoever is still here was not heard.
+end_machine() {
+    pause_s=15
+    while :; do
+        while read -r method url body; do
+            case $url in *'{id}'*) url=${url%%'{id}'*}$own_id${url#*'{id}'} ;; esac
+            case $body in *'{id}'*) body=${body%%'{id}'*}$own_id${body#*'{id}'} ;; esac
+            send "$method" "$url" "$body" "$1"
+        done <<ENDS
+$2
+ENDS
+        sleep $pause_s
+        [ $pause_s -ge 600 ] || pause_s=$((pause_s * 2))
+    done
+}
+
 # ---- verbs ----------------------------------------------------------------------------------------------------------
 
 start() {
@@ -137,12 +259,13 @@ stop() {
 
 poll() {
     offset=$1 limit=$2 lease_s=$3
-    if [ -e accepted ] && [ ! -e result ]; then
+    if [ -e accepted ]; then
         [ "$lease_s" -eq 0 ] || put_due lease "$lease_s"
+        [ ! -e collect ] || put_due collect $COLLECT_S
         ensure_supervisor
     fi
     # the state before the size: a final state then means a final size
-    state=none exit=- reason=- finished=- gpu=-
+    state=none exit=- reason=- finished=- gpu=- idle=-
     if [ -s result ]; then
         read -r state exit reason finished <result
     elif [ -e started ]; then
@@ -153,16 +276,18 @@ poll() {
     case $state in starting | running) read_gpu ;; esac
     started=$(get started)
     nonce=$(spec nonce)
+    guard=$(get guard)
     size=$(log_size)
     bytes=$((size > offset ? size - offset : 0))
     bytes=$((bytes > limit ? limit : bytes))
-    printf 'gputui/1 state=%s exit=%s reason=%s size=%s nonce=%s started=%s finished=%s gpu=%s bytes=%s\n' \
-        "$state" "$exit" "$reason" "$size" "${nonce:--}" "${started:--}" "$finished" "$gpu" "$bytes"
+    printf 'gputui/1 state=%s exit=%s reason=%s size=%s nonce=%s started=%s finished=%s gpu=%s idle=%s guard=%s bytes=%s\n' \
+        "$state" "$exit" "$reason" "$size" "${nonce:--}" "${started:--}" "$finished" "$gpu" "$idle" "${guard:--}" "$bytes"
     [ "$bytes" -eq 0 ] || tail -c "+$((offset + 1))" log | head -c "$bytes"
 }
 
 ensure_supervisor() {
-    [ -e accepted ] && [ ! -e result ] || return 0
+    [ -e accepted ] || return 0
+    [ ! -e result ] || [ "$(get guard)" = armed ] || return 0
     is_alive supervisor.pid && return
     setsid sh "$dir/harness.sh" _supervise "$dir" </dev/null >/dev/null 2>>supervisor.err &
 }
@@ -177,11 +302,18 @@ supervise() {
         is_alive writer.pid && kill -KILL "$(pid_of writer.pid)" # its supervisor was killed
         flock -w 10 9 || exit 0
     fi
-    [ ! -e result ] || exit 0
     put_pid supervisor.pid $$
+    arm "$(spec end_key)" "$(spec end_id)"
+    put guard "$guard"
+    if [ ! -e result ]; then supervise_workload; fi
+    [ "$guard" != armed ] || end_when_unwatched
+}
+
+supervise_workload() {
     grace_s=$(spec grace_s)
     max_duration_s=$(spec max_duration_s)
-    nvidia_smi=$(command -v nvidia-smi)
+    idle_stop_s=$(spec idle_stop_s)
+    idle_percent=$(spec idle_percent)
     gpu_due=0
     case $(spec mode) in
     docker) supervise_container ;;
@@ -191,6 +323,15 @@ supervise() {
         finish failed - submit_failed
         ;;
     esac
+}
+
+# end_when_unwatched: the workload is over. Whoever watches collects its log and deletes the machine. Where nobody does, this
+# machine deletes itself: once the lease has lapsed, or a few minutes after a limit ended the workload.
+end_when_unwatched() {
+    read -r _ _ why _ <result
+    case $why in max_duration | idle_stop) [ -e collect ] || put_due collect $COLLECT_S ;; esac
+    until is_due lease || is_due collect; do sleep 2 9>&-; done
+    end_machine "$(pwd)" "$(cat ends)" </dev/null 9>&-
 }
 
 tick() {
@@ -207,6 +348,8 @@ must_stop() {
         put reason max_duration
     elif is_due lease; then
         put reason lease
+    elif is_idle; then
+        put reason idle_stop
     else
         return 1
     fi
@@ -241,26 +384,60 @@ finish_lost() {
     if [ "$(get boot)" = "$boot" ]; then finish lost - -; else finish lost - rebooted; fi
 }
 
-# sample_gpu: every few seconds keep the figures of the busiest GPU, in the background and never two at a time.
+# sample_gpu: every few seconds keep "BOOT UPTIME IDLE_SINCE IDLE FIGURES", in the background and never two at a time.
 sample_gpu() {
-    [ -n "$nvidia_smi" ] || return 0
     read_uptime
     [ "$uptime" -ge "$gpu_due" ] || return 0
     gpu_due=$((uptime + GPU_EVERY_S))
     is_alive sampler.pid && return
     {
-        query=utilization.gpu,memory.used,memory.total,power.draw
-        figures=$(timeout -k 2 5 "$nvidia_smi" --query-gpu=$query --format=csv,noheader,nounits |
-            tr -cd '0-9,.\n' | sort -t, -k1,1nr | head -n 1)
-        case $figures in *,*,*,*) put gpu "$boot $uptime $figures" ;; esac
+        gpu_boot=- idle_since=- sampled=0
+        [ ! -s gpu ] || read -r gpu_boot sampled idle_since _ <gpu
+        [ "$gpu_boot" = "$boot" ] || idle_since=- # nobody knows what the GPUs did meanwhile
+        measure_gpus
+        follow_idle
+        [ -e started ] || idle_since=- # the time counts from the workload's start
+        put gpu "$boot $uptime $idle_since $idle $gpu"
     } </dev/null >/dev/null 2>&1 9>&- &
     put_pid sampler.pid $!
 }
 
+# read_gpu: set $gpu and $idle to what was measured lately.
 read_gpu() {
-    [ -s gpu ] && read -r gpu_boot gpu_uptime gpu_figures <gpu || return
+    [ -s gpu ] && read -r gpu_boot sampled idle_since gpu_idle gpu_figures <gpu || return
     read_uptime
-    if [ "$gpu_boot" = "$boot" ] && [ $((uptime - gpu_uptime)) -le $GPU_FRESH_S ]; then gpu=$gpu_figures; fi
+    [ "$gpu_boot" = "$boot" ] && [ $((uptime - sampled)) -le $GPU_FRESH_S ] || return
+    gpu=$gpu_figures idle=$gpu_idle
+}
+
+# is_idle: true when every GPU has been idle for as long as the job allows.
+is_idle() {
+    [ -n "$idle_stop_s" ] && [ -e started ] || return 1
+    idle=-
+    read_gpu
+    case $idle in *[!0-9]*) return 1 ;; esac
+    [ "$idle" -ge "$idle_stop_s" ]
+}
+
+# await_mounts: until every volume is mounted. What is written to one that is not would be lost with the machine.
+await_mounts() {
+    put_due mounts_by $MOUNT_WAIT_S
+    mounts_left=$(spec mounts)
+    while [ -n "$mounts_left" ]; do
+        mount_path=${mounts_left%%:*}
+        if mountpoint -q "$mount_path"; then
+            mounts_left=${mounts_left#"$mount_path"}
+            mounts_left=${mounts_left#:}
+            continue
+        fi
+        give_up && return 1
+        if is_due mounts_by; then
+            say "the volume at $mount_path was not mounted within $MOUNT_WAIT_S s"
+            finish failed - volume_missing
+            return 1
+        fi
+        tick
+    done
 }
 
 # ---- plain mode: a process group on the machine itself --------------------------------------------------------------
@@ -268,6 +445,7 @@ read_gpu() {
 supervise_process() {
     if [ ! -d claimed ]; then
         give_up && return
+        await_mounts || return
         put oom_before "$(oom_kills)"
         setsid sh "$dir/harness.sh" _job "$dir" </dev/null >/dev/null 2>>supervisor.err 9>&- &
     fi
@@ -341,7 +519,7 @@ supervise_container() {
     if [ ! -e started ]; then
         [ -e submitted ] || ! give_up || return
         if [ -n "$max_duration_s" ] && [ ! -e deadline ]; then put_due deadline "$max_duration_s"; fi
-        find_docker && pull_image && start_container || return
+        await_mounts && find_docker && pull_image && start_container || return
     fi
     follow_container
 }
@@ -438,11 +616,15 @@ create_container() {
     set -- "$@" --ipc=host --env-file "$dir/env"
     # a first process of a container that handles no TERM ignores it; Docker's own init, where it has one, passes it on
     case $(cat docker.version) in *docker-init*) set -- "$@" --init ;; esac
-    if [ -n "$nvidia_smi" ]; then
+    if command -v nvidia-smi >/dev/null; then
         set -- "$@" --gpus all
     else
         echo "no nvidia-smi on this machine: the container runs without --gpus" >notes
     fi
+    # unlike -v this refuses a path that is not there, rather than make an empty folder
+    for mount_path in $(spec mounts | tr : ' '); do
+        set -- "$@" --mount "type=bind,src=$mount_path,dst=$mount_path"
+    done
     if [ -s command ]; then
         set -- "$@" --entrypoint sh "$image" -c "$IN_CONTAINER" gputui "$(cat command)"
     else

@@ -130,17 +130,24 @@ def index_path(log_path: Path) -> Path:
 
 def read_marks(path: Path) -> list[LogMark]:
     """Return the index of the log at `path`, in order; a line that a crash cut off is left out."""
+    return read_marks_from(path, 0)[0]
+
+
+def read_marks_from(path: Path, index_offset: int) -> tuple[list[LogMark], int]:
+    """Return the marks from a byte of the log's index on, and the byte to go on from when the index has grown."""
     try:
-        rows = index_path(path).read_bytes().splitlines()
+        with index_path(path).open("rb") as file:
+            file.seek(index_offset)
+            complete, line_end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
-        return []
+        return [], 0
     marks = []
-    for row in rows:
+    for row in complete.splitlines():
         try:
             marks.append(LogMark(**json.loads(row)))
         except (ValueError, TypeError):
             continue
-    return marks
+    return marks, index_offset + len(complete) + len(line_end)
 
 
 def read(path: Path, offset: int, limit: int) -> bytes:

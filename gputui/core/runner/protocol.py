@@ -6,8 +6,9 @@ poll with one header line and then exactly as many raw log bytes as the header a
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -22,6 +23,12 @@ HEADER_VERSION = "gputui/1"
 GRACE_S = 30
 """Seconds a workload gets between TERM and KILL, enough to flush a checkpoint."""
 
+COLLECT_S = 600
+"""Seconds after a limit ended a workload in which somebody may come for its log, before a machine deletes itself."""
+
+LIMITS = frozenset({"max_duration", "idle_stop"})
+"""Reasons for which a job counts as stopped, as its user asked, rather than failed."""
+
 DOCKER_WAIT_S = 120
 """Seconds a freshly booted machine gets until its Docker daemon must answer."""
 
@@ -30,6 +37,7 @@ MAX_ENV_LINE_BYTES = 65_000  # docker reads --env-file through a scanner with 64
 
 _PLACEMENT_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _IMAGE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/:@-]{0,511}")
+_MOUNT = re.compile(r"(/[0-9A-Za-z][0-9A-Za-z._-]*)+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL_READ_ONLY = frozenset({"UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"})
 
@@ -64,8 +72,11 @@ class PollReply:
     """The harness's answer. Times are whole seconds since the epoch by the machine's own clock.
 
     `size` is the length of the whole log on the machine in bytes, `payload` the part that was asked for. `reason` says
-    why a final state was reached: exited, cancelled, max_duration, lease, oom, submit_failed, pull_failed,
-    docker_missing, tools_missing, rebooted. `cursor` is set where the log has no byte offsets: where to go on from.
+    why a final state was reached: exited, cancelled, max_duration, lease, idle_stop, oom, submit_failed, pull_failed,
+    docker_missing, volume_missing, tools_missing, rebooted. `cursor` is set where the log has no byte offsets: where to go
+    on from.
+    `idle` is for how many seconds every GPU has been idle, or why nobody knows: missing (no nvidia-smi), failed, unknown.
+    `guard` is "armed" when the machine can delete itself, else why not: no_key, no_downloader.
     """
 
     state: RunState
@@ -78,6 +89,25 @@ class PollReply:
     gpu: GpuSample | None
     payload: bytes
     cursor: str | None = None
+    idle: str | None = None
+    guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCalls:
+    """How a machine asks its provider to be deleted, with the key that the provider gave it for itself alone.
+
+    `key_variable` and `id_variable` name the machine's own variables that hold the key and its id at the provider. Each
+    call is (method, URL, body), "{id}" standing for the id; all are made, whatever the answers.
+    """
+
+    key_variable: str
+    id_variable: str
+    calls: Sequence[tuple[str, str, str]]
+
+    def lines(self) -> str:
+        """Return the calls one a line, as the harness reads them."""
+        return "".join(f"{method} {url} {body}\n" for method, url, body in self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +136,11 @@ def job_folder(placement_id: str) -> str:
     return f".gputui/{placement_id}"
 
 
+def is_mountable(path: str) -> bool:
+    """Say whether a path can be handed to the harness and to Docker as it is."""
+    return _MOUNT.fullmatch(path) is not None
+
+
 def container_name(placement_id: str) -> str:
     """Return the name of the job's container on the machine."""
     return f"gputui-{placement_id}"
@@ -116,17 +151,28 @@ def harness_source() -> bytes:
     return resources.files("gputui.core.runner").joinpath(HARNESS_NAME).read_bytes()
 
 
+def harness_section(title: str) -> str:
+    """Return one section of the harness by its heading, for scripts that are sent on their own."""
+    _, _, rest = harness_source().decode().partition(f"# ---- {title} ---")
+    section, _, _ = rest.partition("\n# ---- ")
+    return section.partition("\n")[2]
+
+
 def job_files(
     spec: JobSpec,
     placement: Placement,
     *,
     lease_s: int | None,
+    end_calls: EndCalls | None = None,
+    mounts: Sequence[str] = (),
     grace_s: int = GRACE_S,
     docker_wait_s: int = DOCKER_WAIT_S,
 ) -> list[JobFile]:
     """Return every file a job needs on its machine: the harness, its orders, the command and the environment.
 
     `lease_s` is the first lease, running from the start; every poll renews it. None: the workload needs no watcher.
+    `end_calls` None: the provider gives its machines no key to themselves. `mounts` are paths at which volumes will be
+    mounted on the machine: the workload waits for them, and its container gets them at the same paths.
     Raises UsageError when the job cannot be carried: an image that is no image name, an environment value with a line
     break, no command where there is no image either.
     """
@@ -134,6 +180,7 @@ def job_files(
     command = spec.command or ""
     _check_image(image)
     _check_command(command, image)
+    _check_mounts(mounts)
     orders = {
         "mode": "docker" if image else "plain",
         "name": container_name(placement.id),
@@ -142,12 +189,18 @@ def job_files(
         "grace_s": str(grace_s),
         "lease_s": "" if lease_s is None else str(lease_s),
         "docker_wait_s": str(docker_wait_s),
+        "idle_stop_s": "" if spec.idle_stop_s is None else str(spec.idle_stop_s),
+        "idle_percent": str(spec.idle_threshold_percent),
+        "end_key": end_calls.key_variable if end_calls else "",
+        "end_id": end_calls.id_variable if end_calls else "",
+        "mounts": ":".join(mounts),
         "nonce": placement.nonce,
     }
     return [
         JobFile("spec", _key_value_lines(orders), 0o600),
         JobFile("command", command.encode(), 0o600),
         JobFile("env", env_file(spec.env), 0o600),
+        JobFile("ends", (end_calls.lines() if end_calls else "").encode(), 0o600),
         JobFile(HARNESS_NAME, harness_source(), 0o700),
     ]
 
@@ -194,8 +247,10 @@ def parse_poll(raw: bytes, *, offset: int, limit: int) -> PollReply:
             nonce=fields["nonce"],
             started_s=_number_or_none(fields["started"]),
             finished_s=_number_or_none(fields["finished"]),
-            gpu=_gpu_or_none(fields["gpu"]),
+            gpu=gpu_or_none(fields["gpu"]),
             payload=payload,
+            idle=_text_or_none(fields["idle"]),
+            guard=_text_or_none(fields["guard"]),
         )
     except (KeyError, ValueError) as error:
         raise ShellError(f"The machine's answer cannot be read: {_excerpt(header)!r}.") from error
@@ -216,21 +271,25 @@ def exit_outcome(reply: PollReply) -> ExitOutcome | None:
         return ExitOutcome(JobStatus.COMPLETED, 0, None, None)
     if reply.reason == "cancelled":
         return ExitOutcome(JobStatus.STOPPED, reply.exit_code, None, None)
-    code = reply.reason or "lost"
+    code = _CODES.get(reply.reason or "lost", reply.reason or "lost")
     if reply.state is RunState.LOST and code not in _ERRORS:
         code = "lost"
     if code == "exited":
         return ExitOutcome(
             JobStatus.FAILED, reply.exit_code, f"The command exited with code {reply.exit_code}.", "exit_code"
         )
-    status = JobStatus.STOPPED if code == "max_duration" else JobStatus.FAILED
+    status = JobStatus.STOPPED if code in LIMITS else JobStatus.FAILED
     error = _ERRORS.get(code, f"The workload ended: {code}.")
     return ExitOutcome(status, reply.exit_code, error, code)
 
 
+_CODES = {"lease": "lease_expired"}
+
 _ERRORS: dict[str, str] = {
+    "volume_missing": "A volume was not mounted on the machine in time; the log names it.",
     "max_duration": "The job reached its maximum duration and was stopped.",
-    "lease": "The machine stopped the job because nobody had watched it for longer than the lease.",
+    "idle_stop": "The job was stopped because its GPUs had been idle for as long as it allows.",
+    "lease_expired": "The machine stopped the job because nobody had watched it for longer than the lease.",
     "oom": "The machine ran out of memory and killed the command.",
     "submit_failed": "Docker refused to start the container; its message is in the log.",
     "pull_failed": "The image could not be pulled; Docker's message is in the log.",
@@ -245,6 +304,12 @@ _ERRORS: dict[str, str] = {
 def _check_image(image: str) -> None:
     if image and not _IMAGE.fullmatch(image):
         raise UsageError(f"{image!r} is not a name of a container image.", field="image")
+
+
+def _check_mounts(mounts: Sequence[str]) -> None:
+    for path in mounts:
+        if not is_mountable(path):
+            raise UsageError(f"{path!r} is not a path a volume can be mounted at.", field="volumes")
 
 
 def _check_command(command: str, image: str) -> None:
@@ -272,17 +337,18 @@ def _text_or_none(text: str) -> str | None:
     return None if text in ("-", "") else text
 
 
-def _gpu_or_none(text: str) -> GpuSample | None:
+def gpu_or_none(text: str) -> GpuSample | None:
     """Return the sample; None for no sample or an odd one, which is no reason to lose sight of the job."""
     figures = [_figure_or_none(part) for part in text.split(",")]
-    return GpuSample(*figures) if len(figures) == 4 else None
+    return GpuSample(*figures) if len(figures) == 4 and any(figure is not None for figure in figures) else None
 
 
 def _figure_or_none(text: str) -> float | None:
     try:
-        return float(text)
+        figure = float(text)
     except ValueError:
         return None
+    return figure if math.isfinite(figure) else None
 
 
 def _excerpt(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gputui.core.runner.protocol import PollReply, job_files
+from gputui.core.runner.protocol import EndCalls, PollReply, job_files
 from gputui.core.runner.vm import VmRunner
 from gputui.model.shell import ShellResult
 from gputui.model.states import PlacementState
@@ -22,6 +23,10 @@ from gputui.sim.stub_docker import install_stubs
 
 OFFER = Offer(id="o1", provider="mock", gpu="H100-SXM", gpu_count=1, price_micro_usd_per_hour=1, fetched_at_ms=0)
 MARKER = "GPUTUI_TEST_MACHINE"
+NEEDED = (
+    *("sh", "cat", "date", "mv", "rm", "wc", "head", "tail", "sleep", "mkdir", "tr", "timeout", "printenv", "grep"),
+    *("flock", "setsid"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class LocalMachine:
         self.bin = home.parent / "bin"
         self.docker_state = home.parent / "docker"
         self.path = "/usr/bin:/bin"
+        self.environ: dict[str, str] = {}
         self.growths: list[int] = []
         home.mkdir(parents=True)
         if docker:
@@ -59,6 +65,15 @@ class LocalMachine:
     @property
     def runner(self) -> VmRunner:
         return VmRunner(self, self.placement_id)
+
+    def only_programs(self, *names: str) -> None:
+        """Leave the machine with what the harness needs and these programs."""
+        self.bin.mkdir(exist_ok=True)
+        for name in (*NEEDED, *names):
+            found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+            assert found is not None, name
+            (self.bin / name).symlink_to(found)
+        self.path = str(self.bin)
 
     def add_program(self, name: str, script: str) -> None:
         """Put a program first on the machine's PATH."""
@@ -80,7 +95,7 @@ class LocalMachine:
         child = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self.home,
-            env={"HOME": str(self.home), "PATH": self.path, MARKER: str(self.home)},
+            env={"HOME": str(self.home), "PATH": self.path, MARKER: str(self.home), **self.environ},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -103,13 +118,18 @@ class LocalMachine:
         lease_s: int | None = 300,
         grace_s: int = 1,
         docker_wait_s: int = 60,
+        mounts: Sequence[str] = (),
+        idle_stop_s: int | None = None,
+        end_calls: EndCalls | None = None,
     ) -> VmRunner:
-        spec = JobSpec(gpu="H100", image=image, command=command, env=env or {}, max_duration_s=max_duration_s)
+        limits = {"max_duration_s": max_duration_s, "idle_stop_s": idle_stop_s}
+        spec = JobSpec(gpu="H100", image=image, command=command, env=env or {}, **limits)  # type: ignore[arg-type]
         placement = Placement(
             id=self.placement_id, job_id="j1", attempt=1, provider="mock", offer=OFFER, label="gputui-test",
             idempotency_key="k", nonce="n0nce", state=PlacementState.READY, created_at_ms=0,
         )  # fmt: skip
-        files = job_files(spec, placement, lease_s=lease_s, grace_s=grace_s, docker_wait_s=docker_wait_s)
+        waits = {"lease_s": lease_s, "grace_s": grace_s, "docker_wait_s": docker_wait_s}
+        files = job_files(spec, placement, mounts=mounts, end_calls=end_calls, **waits)  # type: ignore[arg-type]
         await self.runner.install(files)
         return self.runner
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gputui.core.runner.container import SCRIPT, ContainerRunner, container_start
+from gputui.core.runner.container import ContainerRunner, container_start, script
 from gputui.core.runner.logfile import JobLog, read
 from gputui.core.runner.protocol import PollReply, RunState, exit_outcome
 from gputui.model.errors import UsageError
@@ -40,7 +40,7 @@ class Container:
 
     def __init__(self, nonce: str, command: str, tmp_path: Path, *, max_duration_s: int | None = None) -> None:
         spec = JobSpec(gpu="H100", image="img", command=command, max_duration_s=max_duration_s)
-        self.start_values = container_start(spec, placement(nonce))
+        self.start_values = container_start(spec, placement(nonce), lease_s=300)
         self.log = tmp_path / "container.log"
         self.start()
 
@@ -168,7 +168,8 @@ async def test_a_crash_between_log_and_cursor_doubles_nothing(tmp_path: Path) ->
 
 def test_what_cannot_run_in_an_image_is_told() -> None:
     with pytest.raises(UsageError, match="names none"):
-        container_start(JobSpec(gpu="H100", command="x"), placement("n"))
+        container_start(JobSpec(gpu="H100", command="x"), placement("n"), lease_s=300)
     with pytest.raises(UsageError, match="are ours"):
-        container_start(JobSpec(gpu="H100", image="i", command="x", env={"GPUTUI_NONCE": "1"}), placement("n"))
-    assert "$GPUTUI_COMMAND" in SCRIPT
+        spec = JobSpec(gpu="H100", image="i", command="x", env={"GPUTUI_NONCE": "1"})
+        container_start(spec, placement("n"), lease_s=300)
+    assert "$GPUTUI_COMMAND" in script()

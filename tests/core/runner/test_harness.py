@@ -19,7 +19,13 @@ echo $! >grandchild
 while :; do sleep 0.2; done
 """
 BINARY = "head -c 300000 /dev/urandom | tee copy"
+# one write a line, as a line-buffered program does it
+TWO_WRITERS = """
+count() { i=$1; while [ $i -lt $(($1 + 4000)) ]; do echo $i; i=$((i + 1)); done; }
+count 0 & count 4000 >&2; wait
+"""
 BIG = "seq 1 2600000"
+PROGRESS = r"""for i in 1 2 3; do printf '\rstep %s' $i; printf '\r\n' >&2; done; printf '\033[2K\rdone'"""
 GRACEFUL = "trap 'echo saved; exit 0' TERM; sleep 300 & wait"
 LONG_ENV = {
     "QUOTES": """a "b" 'c' `id` $(id) $HOME \\ *""",
@@ -122,6 +128,9 @@ SCENARIOS: dict[str, Scenario] = {
     "no trailing newline": Scenario("printf 'no end'", EXITED_0),
     "binary": Scenario(BINARY, EXITED_0),
     "big": Scenario(BIG, EXITED_0),
+    "progress bars": Scenario(PROGRESS, EXITED_0),
+    "one endless line": Scenario("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo after", EXITED_0),
+    "both streams fast": Scenario(TWO_WRITERS, EXITED_0),
     "bash": Scenario("[[ $BASH_VERSION ]] && pwd && umask", EXITED_0),
     "environment": Scenario("env -0", EXITED_0, options={"env": LONG_ENV}),
     "left-over child": Scenario("sleep 300 & echo $! >child", EXITED_0),
@@ -231,6 +240,20 @@ def test_log_of_20_megabytes_arrives_whole(ends: dict[str, Any]) -> None:
     lines = ends["big"][1].log.split(b"\n")
     assert len(ends["big"][1].log) > 19_000_000
     assert lines == [b"%d" % number for number in range(1, 2_600_001)] + [b""]
+
+
+def test_carriage_returns_and_control_characters_arrive_as_they_were_printed(ends: dict[str, Any]) -> None:
+    assert ends["progress bars"][1].log == b"\rstep 1\r\n\rstep 2\r\n\rstep 3\r\n\x1b[2K\rdone"
+
+
+def test_a_line_of_5_megabytes_arrives_whole(ends: dict[str, Any]) -> None:
+    assert ends["one endless line"][1].log == b"x" * 5_000_000 + b"\nafter\n"
+
+
+def test_two_streams_at_once_lose_nothing_and_keep_their_own_order(ends: dict[str, Any]) -> None:
+    numbers = [int(line) for line in ends["both streams fast"][1].log.split()]
+    assert [number for number in numbers if number < 4000] == list(range(4000))
+    assert [number for number in numbers if number >= 4000] == list(range(4000, 8000))
 
 
 def test_runs_in_bash_at_home_with_an_ordinary_umask(ends: dict[str, Any]) -> None:

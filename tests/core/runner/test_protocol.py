@@ -32,6 +32,7 @@ PLACEMENT = Placement(
 )  # fmt: skip
 RUNNING = (
     b"gputui/1 state=running exit=- reason=- size=7 nonce=abc started=1700000000 finished=- gpu=97,61234,81559,612.5"
+    b" idle=0 guard=armed"
 )
 
 
@@ -41,7 +42,8 @@ def files_of(**spec: Any) -> dict[str, tuple[str, int]]:
 
 
 def test_files_of_a_container_job() -> None:
-    files = files_of(image="pytorch/pytorch:2.9", command="a\nb 'c'", env={"A": "1", "B": "x y"}, max_duration_s=60)
+    limits = {"max_duration_s": 60, "idle_stop_s": 600, "idle_threshold_percent": 3}
+    files = files_of(image="pytorch/pytorch:2.9", command="a\nb 'c'", env={"A": "1", "B": "x y"}, **limits)
     assert list(files)[-1] == "harness.sh", "the harness comes last: without it nothing can be started"
     assert files["spec"][0].splitlines() == [
         "mode=docker",
@@ -51,6 +53,11 @@ def test_files_of_a_container_job() -> None:
         "grace_s=30",
         "lease_s=600",
         "docker_wait_s=120",
+        "idle_stop_s=600",
+        "idle_percent=3",
+        "end_key=",
+        "end_id=",
+        "mounts=",
         "nonce=abc123",
     ]
     assert files["command"] == ("a\nb 'c'", 0o600)
@@ -114,6 +121,8 @@ def test_poll_is_read() -> None:
         finished_s=None,
         gpu=GpuSample(97.0, 61234.0, 81559.0, 612.5),
         payload=b"ab\n\0\xff",
+        idle="0",
+        guard="armed",
     )
 
 
@@ -131,7 +140,9 @@ def test_unknown_fields_are_left_aside() -> None:
     ],
 )
 def test_odd_gpu_figures_do_not_hide_the_job(gpu: str, expected: GpuSample | None) -> None:
-    raw = f"gputui/1 state=running exit=- reason=- size=0 nonce=n started=1 finished=- gpu={gpu} bytes=0\n"
+    raw = (
+        f"gputui/1 state=running exit=- reason=- size=0 nonce=n started=1 finished=- gpu={gpu} idle=- guard=- bytes=0\n"
+    )
     assert parse_poll(raw.encode(), offset=0, limit=1).gpu == expected
 
 
@@ -180,7 +191,8 @@ def test_no_outcome_before_the_end(state: RunState) -> None:
         ("exited", 143, "cancelled", JobStatus.STOPPED, None),
         ("exited", 0, "cancelled", JobStatus.STOPPED, None),
         ("exited", 137, "max_duration", JobStatus.STOPPED, "max_duration"),
-        ("exited", 143, "lease", JobStatus.FAILED, "lease"),
+        ("exited", 143, "lease", JobStatus.FAILED, "lease_expired"),
+        ("exited", 143, "idle_stop", JobStatus.STOPPED, "idle_stop"),
         ("exited", 137, "oom", JobStatus.FAILED, "oom"),
         ("lost", None, None, JobStatus.FAILED, "lost"),
         ("lost", None, "rebooted", JobStatus.FAILED, "rebooted"),
@@ -231,6 +243,7 @@ async def test_runner_speaks_the_harness_verbs() -> None:
         (".gputui/p1/spec", 0o600),
         (".gputui/p1/command", 0o600),
         (".gputui/p1/env", 0o600),
+        (".gputui/p1/ends", 0o600),
         (".gputui/p1/harness.sh", 0o700),
     ]
     assert shell.calls == [

@@ -1,0 +1,110 @@
+"""Why a machine is no longer needed: what counts as lost, for how long one is waited for, and when it is too dear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gputui.core import guards
+from gputui.core.crew import Crew
+from gputui.model.states import JobStatus, MachineState
+from gputui.model.types import Job, Machine, Placement
+from gputui.model.units import Ms, format_usd
+from gputui.store.alarms import AlarmKind
+from gputui.store.vitals import load_vitals
+
+# A machine that the provider says is well but that cannot be reached: how long it may cost money like that.
+UNREACHABLE_S = 3600.0
+SWITCHED_OFF_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a machine is no longer needed. `outcome` None: it failed us before the workload began, try the next offer.
+
+    `log_gap` says why the end of the log is missing.
+    """
+
+    code: str
+    why: str
+    outcome: JobStatus | None = None
+    exit_code: int | None = None
+    log_gap: str | None = None
+
+
+class Patience:
+    """How long a machine that cannot be reached goes on costing money.
+
+    Only time in which the provider answered counts: while nobody can be asked, it is our own line that is down, and a
+    workload that is well must not be ended for that.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def is_over(self, machine: Machine | None, now_s: float) -> bool:
+        """Take in what the provider just said (None: it did not answer); True when the machine is given up."""
+        if machine is None:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now_s
+        limit_s = SWITCHED_OFF_S if machine.state is MachineState.STOPPED else UNREACHABLE_S
+        return now_s - self._since > limit_s
+
+
+def known_since_ms(placement: Placement) -> Ms:
+    """Return since when a machine has been in our hands: an order may be carried out long after it was sent, when the agent
+    died over it and the next one sent it again."""
+    return placement.last_seen_ms or placement.requested_at_ms or placement.created_at_ms
+
+
+def ending_of_loss(crew: Crew, job: Job, placement: Placement, why: str, otherwise: JobStatus | None) -> Ending:
+    """Return how a job ends whose machine is gone; one that ended itself says so."""
+    end = guards.own_end(
+        job.spec,
+        placement,
+        load_vitals(crew.store, placement.id),
+        lease_s=crew.config.agent.lease_s,
+        gone_ms=crew.clock.now_ms(),
+    )
+    gap = "the machine was gone before the end of its log was here"
+    if end is None:
+        return Ending("machine_lost", why, job.outcome or otherwise, log_gap=gap)
+    return Ending(end.code, end.why, job.outcome or end.status, log_gap=gap)
+
+
+class PriceGuard:
+    """Compares a running machine's own price with what was agreed, each time the provider tells it."""
+
+    def __init__(self, crew: Crew, job: Job, placement: Placement) -> None:
+        self._crew = crew
+        self._job = job
+        self._placement = placement
+
+    def check(self, machine: Machine | None) -> Ending | None:
+        """Return the end of a machine over the user's own cap. One that grew dearer without a cap is only told, loudly."""
+        price = machine.price_micro_usd_per_hour if machine else None
+        ceiling = self._placement.price_ceiling_micro_usd_per_hour
+        if price is None or ceiling is None:
+            return None
+        machine_id = self._placement.machine_id or ""
+        if price <= ceiling:
+            self._crew.alarms.end(AlarmKind.DEARER, machine_id)
+            return None
+        why = f"the machine now costs {format_usd(price, places=4)} $/h, over {format_usd(ceiling, places=4)} $/h"
+        if self._job.spec.max_price_micro_usd_per_hour is not None:
+            return Ending("too_dear", f"{why}, its cap", JobStatus.STOPPED)
+        is_news = self._crew.alarms.sound(
+            AlarmKind.DEARER,
+            machine_id,
+            f"Job {self._job.name} goes on without a cap: {why}.",
+            f"To stop it: gputui jobs stop {self._job.name}",
+            provider=self._placement.provider,
+            job_id=self._job.id,
+            rate=price,
+        )
+        if is_news:
+            facts = {"loud": True, "code": "too_dear"}
+            sentence = f"{why}; there is no cap, so it goes on"
+            self._crew.journal.note(self._job.id, sentence, placement_id=self._placement.id, facts=facts)
+        return None
