@@ -18,6 +18,8 @@ _HOME_OF_NAME = {
     "OfferInfo": "gputui.sdk_types",
     "Price": "gputui.sdk_types",
     "Route": "gputui.sdk_types",
+    "SshKeyInfo": "gputui.sdk_types",
+    "VolumeInfo": "gputui.sdk_types",
     "GputuiError": "gputui.model.errors",
 }
 

@@ -14,17 +14,18 @@ A job belongs to the profile's agent, not to this process: it goes on when the p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from gputui import sdk_desk
 from gputui.core.request import Duration, Money
-from gputui.sdk_types import JobView, MachineInfo, OfferInfo, Price, Route
+from gputui.sdk_types import JobView, MachineInfo, OfferInfo, Price, Route, SshKeyInfo, VolumeInfo, volume_made
 
 if TYPE_CHECKING:
     from gputui.core.desk import Desk
     from gputui.core.reports import JobReport
+    from gputui.model.volumes import VolumeOrder
 
 _T = TypeVar("_T")
 
@@ -67,16 +68,19 @@ class GPU:
         os_image: str | None = None,
         disk_gib: int | None = None,
         min_vram_gib: int | None = None,
+        volumes: Sequence[str] = (),
         budget_max: Money | None = None,
         max_duration: Duration | None = None,
+        idle_stop: Duration | None = None,
         expected: Duration | None = None,
         priority: str = "cost",
     ) -> Job:
         """Submit a job and return it at once. This spends money; `plan` does not.
 
         `budget_max` is the most dollars per machine and hour, `max_duration` ("4h", seconds or a timedelta) the time after
-        which it is stopped. `machine=True` instead of a command rents a box to log in to. Raises UsageError for a mistake in
-        the request, AuthError, NoMatch when nothing on offer fits (saying what would have to change), AgentError.
+        which it is stopped, `idle_stop` ("30m", "30m:10%") how long its GPUs may be idle. `machine=True` instead of a command
+        rents a box to log in to. `volumes` are names or ids of volumes at `provider`. Raises UsageError for a mistake in the
+        request, AuthError, NoMatch when nothing on offer fits (saying what would have to change), AgentError.
 
             job = gpu.run(gpu="H100", image="pytorch/pytorch:latest", command="python train.py", max_duration="4h")
         """
@@ -92,6 +96,7 @@ class GPU:
         region: str | None = None,
         tier: str | None = None,
         min_vram_gib: int | None = None,
+        volumes: Sequence[str] = (),
         budget_max: Money | None = None,
         max_duration: Duration | None = None,
         expected: Duration | None = None,
@@ -127,6 +132,66 @@ class GPU:
     def machines(self) -> list[MachineInfo]:
         """Ask every provider what is alive, ours or not; one that does not answer is told as a RuntimeWarning."""
         return self._ask(sdk_desk.machines)
+
+    def volumes(self) -> list[VolumeInfo]:
+        """Ask every provider for its volumes, ours or not; one that does not answer is told as a RuntimeWarning."""
+        return self._ask(sdk_desk.volumes)
+
+    def create_volume(
+        self,
+        name: str,
+        *,
+        provider: str,
+        region: str,
+        size_gib: int | None = None,
+        kind: str | None = None,
+        timeout: float | None = 600,
+    ) -> VolumeInfo:
+        """Make a volume and return it. It costs money until it is deleted.
+
+        The agent makes it, once. Raises UsageError, NotSupported, AuthError, Rejected, NoCapacity, …; TimeoutError after
+        `timeout` seconds, while the agent goes on.
+        """
+        wanted = {"provider": provider, "name": name, "size_gib": size_gib, "region": region, "kind": kind}
+        order = self._ask(lambda desk: sdk_desk.request_volume(desk, wanted))
+        return volume_made(self._until_done(order, timeout))
+
+    def delete_volume(
+        self, volume: str, *, provider: str | None = None, foreign: bool = False, timeout: float | None = 600
+    ) -> None:
+        """Delete a volume, by name or id, with all data on it; returns when its provider no longer lists it.
+
+        Raises NotFoundError, UsageError when several fit, GuardRefused for one that this profile did not make (unless
+        `foreign`), Conflict or Rejected when a machine has it, TimeoutError after `timeout` seconds, while the agent goes on.
+        """
+        order = self._ask(lambda desk: sdk_desk.request_volume_deletion(desk, volume, provider, foreign))
+        self._until_done(order, timeout)
+
+    def ssh_keys(self) -> list[SshKeyInfo]:
+        """Return the public keys registered at the providers; one that does not answer is told as a RuntimeWarning."""
+        return self._ask(sdk_desk.ssh_keys)
+
+    def add_ssh_key(self, public_key: str, *, name: str | None = None, providers: Sequence[str] = ()) -> SshKeyInfo:
+        """Register a public key at the providers named, or at all that can; where it is already it stays as it is.
+
+        Raises UsageError for what is no public key, and the first provider's error, after all were asked.
+        """
+        return self._ask(lambda desk: sdk_desk.add_ssh_key(desk, public_key, name, providers))
+
+    def _until_done(self, order: VolumeOrder, timeout: float | None) -> VolumeOrder:
+        """Return an order once it is done; keep its agent alive meanwhile."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        next_guard_s = 0.0
+        while (done := self._ask(lambda desk: sdk_desk.finished_volume_order(desk, order.id))) is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"the order of volume {order.name} was not done within {timeout} s; the agent goes on"
+                )
+            if time.monotonic() >= next_guard_s:
+                self._ask(sdk_desk.guard)
+                next_guard_s = time.monotonic() + sdk_desk.GUARD_EVERY_S
+            time.sleep(sdk_desk.GLANCE_S)
+        return done
 
     def _ask(self, question: Callable[[Desk], _T]) -> _T:
         return self._desk.ask(question).result()

@@ -12,17 +12,18 @@ async with AsyncGPU() as gpu:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from gputui import sdk_desk
 from gputui.core.request import Duration, Money
-from gputui.sdk_types import JobView, MachineInfo, OfferInfo, Price, Route
+from gputui.sdk_types import JobView, MachineInfo, OfferInfo, Price, Route, SshKeyInfo, VolumeInfo, volume_made
 
 if TYPE_CHECKING:
     from gputui.core.desk import Desk
     from gputui.core.reports import JobReport
+    from gputui.model.volumes import VolumeOrder
 
 _T = TypeVar("_T")
 
@@ -61,8 +62,10 @@ class AsyncGPU:
         os_image: str | None = None,
         disk_gib: int | None = None,
         min_vram_gib: int | None = None,
+        volumes: Sequence[str] = (),
         budget_max: Money | None = None,
         max_duration: Duration | None = None,
+        idle_stop: Duration | None = None,
         expected: Duration | None = None,
         priority: str = "cost",
     ) -> AsyncJob:
@@ -82,6 +85,7 @@ class AsyncGPU:
         region: str | None = None,
         tier: str | None = None,
         min_vram_gib: int | None = None,
+        volumes: Sequence[str] = (),
         budget_max: Money | None = None,
         max_duration: Duration | None = None,
         expected: Duration | None = None,
@@ -110,6 +114,65 @@ class AsyncGPU:
     async def machines(self) -> list[MachineInfo]:
         """Ask every provider what is alive, ours or not; one that does not answer is told as a RuntimeWarning."""
         return await self._ask(sdk_desk.machines)
+
+    async def volumes(self) -> list[VolumeInfo]:
+        """Ask every provider for its volumes, ours or not; one that does not answer is told as a RuntimeWarning."""
+        return await self._ask(sdk_desk.volumes)
+
+    async def create_volume(
+        self,
+        name: str,
+        *,
+        provider: str,
+        region: str,
+        size_gib: int | None = None,
+        kind: str | None = None,
+        timeout: float | None = 600,
+    ) -> VolumeInfo:
+        """Make a volume and return it. It costs money until it is deleted.
+
+        The agent makes it, once. Raises UsageError, NotSupported, AuthError, Rejected, NoCapacity, …; TimeoutError after
+        `timeout` seconds, while the agent goes on.
+        """
+        wanted = {"provider": provider, "name": name, "size_gib": size_gib, "region": region, "kind": kind}
+        order = await self._ask(lambda desk: sdk_desk.request_volume(desk, wanted))
+        return volume_made(await self._until_done(order, timeout))
+
+    async def delete_volume(
+        self, volume: str, *, provider: str | None = None, foreign: bool = False, timeout: float | None = 600
+    ) -> None:
+        """Delete a volume, by name or id, with all data on it; returns when its provider no longer lists it.
+
+        Raises NotFoundError, UsageError when several fit, GuardRefused for one that this profile did not make (unless
+        `foreign`), Conflict or Rejected when a machine has it, TimeoutError after `timeout` seconds, while the agent goes on.
+        """
+        order = await self._ask(lambda desk: sdk_desk.request_volume_deletion(desk, volume, provider, foreign))
+        await self._until_done(order, timeout)
+
+    async def ssh_keys(self) -> list[SshKeyInfo]:
+        """Return the public keys registered at the providers; one that does not answer is told as a RuntimeWarning."""
+        return await self._ask(sdk_desk.ssh_keys)
+
+    async def add_ssh_key(
+        self, public_key: str, *, name: str | None = None, providers: Sequence[str] = ()
+    ) -> SshKeyInfo:
+        """Register a public key at the providers named, or at all that can; where it is already it stays as it is.
+
+        Raises UsageError for what is no public key, and the first provider's error, after all were asked.
+        """
+        return await self._ask(lambda desk: sdk_desk.add_ssh_key(desk, public_key, name, providers))
+
+    async def _until_done(self, order: VolumeOrder, timeout: float | None) -> VolumeOrder:
+        """Return an order once it is done; keep its agent alive meanwhile."""
+        loop = asyncio.get_running_loop()
+        next_guard_s = 0.0
+        async with asyncio.timeout(timeout):
+            while (done := await self._ask(lambda desk: sdk_desk.finished_volume_order(desk, order.id))) is None:
+                if loop.time() >= next_guard_s:
+                    await self._ask(sdk_desk.guard)
+                    next_guard_s = loop.time() + sdk_desk.GUARD_EVERY_S
+                await asyncio.sleep(sdk_desk.GLANCE_S)
+        return done
 
     async def _ask(self, question: Callable[[Desk], _T]) -> _T:
         return await asyncio.wrap_future(self._desk.ask(question))

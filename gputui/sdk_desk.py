@@ -7,18 +7,32 @@ already runs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputui.core import request
-from gputui.model.errors import AgentError, UsageError
-from gputui.sdk_types import MachineInfo, OfferInfo, Price, Route, machine_of, offer_of, prices_of, route_of
+from gputui.model.errors import AgentError, GputuiError, UsageError
+from gputui.sdk_types import (
+    MachineInfo,
+    OfferInfo,
+    Price,
+    Route,
+    SshKeyInfo,
+    VolumeInfo,
+    machine_of,
+    offer_of,
+    prices_of,
+    route_of,
+    ssh_key_of,
+    volume_of,
+)
 
 if TYPE_CHECKING:
     from gputui.core.desk import Desk
     from gputui.core.reports import JobReport
+    from gputui.model.volumes import VolumeOrder
 
 GLANCE_S = 0.1
 GUARD_EVERY_S = 2.0
@@ -81,15 +95,69 @@ def prices(desk: Desk, gpu: str | None, refresh: bool) -> list[Price]:
 def offers(desk: Desk, gpu: str | None, refresh: bool) -> list[OfferInfo]:
     """Return everything on offer, cheapest machine first."""
     _refresh(desk, gpu, force=refresh)
-    return [offer_of(quote) for quote in request.quotes_for_an_hour(desk.offers(gpu=gpu))]
+    return [offer_of(quote) for quote in request.quotes_for(desk.offers(gpu=gpu))]
 
 
 def machines(desk: Desk) -> list[MachineInfo]:
     """Return what is alive at every provider; one that does not answer is told as a warning."""
     rows, problems = _run(desk, desk.machines())
-    for name, error in problems.items():
-        warnings.warn(f"{name} could not be asked for its machines: {error}", RuntimeWarning, stacklevel=2)
+    _warn("machines", problems)
     return [machine_of(row) for row in rows]
+
+
+def volumes(desk: Desk) -> list[VolumeInfo]:
+    """Return the volumes of every provider; one that does not answer is told as a warning."""
+    rows, problems = _run(desk, desk.volumes())
+    _warn("volumes", problems)
+    return [volume_of(row) for row in rows]
+
+
+def request_volume(desk: Desk, wanted: dict[str, Any]) -> VolumeOrder:
+    """Wish for a volume. Raises UsageError, NotSupported, AuthError, AgentError."""
+    return desk.request_volume(**wanted)
+
+
+def request_volume_deletion(desk: Desk, reference: str, provider: str | None, foreign: bool) -> VolumeOrder:
+    """Wish that a volume be gone. Raises NotFoundError, UsageError when several fit, GuardRefused, AgentError."""
+    from gputui.core.volume_wishes import pick_volume, require_ours
+
+    rows, problems = _run(desk, desk.volumes([provider] if provider else ()))
+    row = pick_volume(rows, reference, not_asked=list(problems))
+    if not foreign:
+        require_ours(row, hint="Say foreign=True if it really is to be deleted.")
+    return desk.request_volume_deletion(row)
+
+
+def finished_volume_order(desk: Desk, order_id: str) -> VolumeOrder | None:
+    """Return an order that is done, None while it is open. Raises the error it ended with."""
+    from gputui.core.volume_wishes import failure_of
+
+    order = desk.volume_order(order_id)
+    if (failure := failure_of(order)) is not None:
+        raise failure
+    return order if order.is_over else None
+
+
+def ssh_keys(desk: Desk) -> list[SshKeyInfo]:
+    """Return the registered keys; a provider that does not answer is told as a warning."""
+    from gputui.core.resources import list_ssh_keys
+
+    rows, problems = _run(desk, list_ssh_keys(desk.accounts))
+    _warn("keys", problems)
+    return [ssh_key_of(row) for row in rows]
+
+
+def add_ssh_key(desk: Desk, public_key: str, name: str | None, providers: Sequence[str]) -> SshKeyInfo:
+    """Register a public key. Raises UsageError for what is none, the first provider's error."""
+    from gputui.core.resources import add_ssh_key as register
+    from gputui.core.resources import public_key_of
+
+    key = public_key_of(public_key)
+    name = name or key.comment or "gputui"
+    asked = _run(desk, register(desk.accounts, key, name, providers))
+    for error in asked.problems.values():
+        raise error
+    return SshKeyInfo(name, key.fingerprint, tuple(asked.answers))
 
 
 def jobs(desk: Desk, limit: int) -> list[JobReport]:
@@ -119,6 +187,11 @@ def guard(desk: Desk) -> None:
         desk.guard()
     except AgentError as error:
         warnings.warn(f"jobs are alive and nobody watches them: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _warn(what: str, problems: Mapping[str, GputuiError]) -> None:
+    for name, error in problems.items():
+        warnings.warn(f"{name} could not be asked for its {what}: {error}", RuntimeWarning, stacklevel=3)
 
 
 def _plan(desk: Desk, wanted: dict[str, Any]) -> Any:

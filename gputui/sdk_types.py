@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from gputui.core.catalog import PriceRow
     from gputui.core.desk import MachineRow
     from gputui.core.reports import JobReport
+    from gputui.core.resources import KeyRow
     from gputui.core.routing import Plan, Quote
+    from gputui.core.volume_wishes import VolumeRow
+    from gputui.model.volumes import VolumeOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,30 @@ class MachineInfo:
     price: Decimal | None
     ip: str | None
     created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """Storage at a provider. `price` is dollars a month for all of it, None where that is not told."""
+
+    id: str
+    provider: str
+    name: str
+    size_gib: int | None
+    region: str | None
+    kind: str | None
+    price: Decimal | None
+    is_ours: bool
+    attached_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SshKeyInfo:
+    """A public key and the providers it is registered at. `fingerprint` is None where nobody tells it."""
+
+    name: str
+    fingerprint: str | None
+    providers: tuple[str, ...]
 
 
 class JobView(ABC):
@@ -288,3 +315,38 @@ def machine_of(row: MachineRow) -> MachineInfo:
         ip=machine.ip,
         created_at=moment_or_none(machine.created_at_ms),
     )
+
+
+def volume_of(row: VolumeRow) -> VolumeInfo:
+    """Return a volume as people read it."""
+    volume = row.volume
+    return VolumeInfo(
+        id=volume.id,
+        provider=volume.provider,
+        name=row.name,
+        size_gib=volume.size_gib,
+        region=volume.region,
+        kind=volume.kind,
+        price=dollars_or_none(volume.price_micro_usd_per_month),
+        is_ours=row.is_ours,
+        attached_to=volume.attached_to,
+    )
+
+
+def volume_made(order: VolumeOrder) -> VolumeInfo:
+    """Return the volume that an order made."""
+    return VolumeInfo(
+        id=order.volume_id or "",
+        provider=order.provider,
+        name=order.name,
+        size_gib=order.size_gib,
+        region=order.region,
+        kind=order.kind,
+        price=dollars_or_none(order.price_micro_usd_per_month),
+        is_ours=True,
+    )
+
+
+def ssh_key_of(row: KeyRow) -> SshKeyInfo:
+    """Return a registered key as people read it."""
+    return SshKeyInfo(row.name, row.fingerprint, tuple(row.at))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gputui.cli.context import open_desk, profile_of
-from gputui.cli.output import emit, json_option, require_yes, warn, yes_option
+from gputui.cli.output import emit, json_option, require_yes, say, warn, yes_option
 from gputui.model.errors import AgentError
 
 if TYPE_CHECKING:
@@ -72,6 +73,86 @@ def stop(ctx: click.Context, yes: bool, as_json: bool) -> None:
         as_json=as_json,
         human=lambda: f"The agent (pid {pid}) has ended." if was_running else "No agent was running.",
     )
+
+
+@agent.command()
+@click.option("--print", "print_only", is_flag=True, help="Print the unit and change nothing.")
+@json_option
+@click.pass_context
+def install(ctx: click.Context, print_only: bool, as_json: bool) -> None:
+    """Have systemd start the agent now and after every boot, as a unit of this user.
+
+    The unit holds no key. Which of your keys the agent can read before anybody has logged in is told.
+    """
+    from gputui.local import systemd
+
+    desk = open_desk(ctx)
+    profile = desk.paths.profile
+    if print_only:
+        click.echo(systemd.unit_text(profile, desk.environ), nl=False)
+        return
+    path = systemd.install(profile, desk.environ)
+    keys = list(_keys_at_boot(desk))
+    lingering = systemd.lingering(desk.environ)
+    emit(
+        {"unit": str(path), "keys": keys, "lingering": lingering.is_on},
+        as_json=as_json,
+        human=lambda: f"The agent runs now and will after every boot. The unit is {path}",
+    )
+    for key in keys:
+        at_boot = "can be read at boot" if key["at_boot"] else "cannot be read at boot"
+        say(f"· the key of {key['provider']} {at_boot}: {key['why']}")
+    if lingering.is_on is not True:
+        told = "is off" if lingering.is_on is False else "may be off"
+        warn(
+            f"lingering {told}: until you log in, and after you log out, systemd runs nothing of yours, the agent neither.\n"
+            f"Turn it on with: loginctl enable-linger {lingering.user}"
+        )
+
+
+@agent.command()
+@json_option
+@click.pass_context
+def uninstall(ctx: click.Context, as_json: bool) -> None:
+    """Remove the unit and stop its agent; live jobs are watched again by the next command that looks at them."""
+    from gputui.local import systemd
+
+    desk = open_desk(ctx)
+    was_there = systemd.uninstall(desk.paths.profile, desk.environ)
+    emit(
+        {"was_installed": was_there},
+        as_json=as_json,
+        human=lambda: "The unit is removed." if was_there else "No unit was installed.",
+    )
+
+
+def _keys_at_boot(desk: Desk) -> Iterator[dict[str, Any]]:
+    """Tell of each key whether an agent that nobody has logged in for can read it, and why."""
+    from gputui.local.secrets import PASSPHRASE_VARIABLE, KeySource
+    from gputui.providers.registry import provider_info
+
+    has_passphrase_file = bool(desk.environ.get(f"{PASSPHRASE_VARIABLE}_FILE"))
+    told = {
+        KeySource.ENVIRONMENT: (False, "the variable is this shell's; keep the key with: gputui auth login"),
+        KeySource.FILE: (True, "it is in a file that the unit knows"),
+        KeySource.KEYRING: (
+            False,
+            "the keyring opens when you log in; while machines run the agent looks every minute",
+        ),
+        KeySource.VAULT: (True, "the vault's passphrase is in a file that the unit knows")
+        if has_passphrase_file
+        else (
+            False,
+            f"nobody can type the vault's passphrase; put it in a file, name that in {PASSPHRASE_VARIABLE}_FILE, install again",
+        ),
+        KeySource.PLAIN: (True, "it is in the plain-text file"),
+    }
+    for name in desk.accounts.names():
+        info = provider_info(name)
+        rungs = desk.secrets.status(name, info.key_variables) if info.needs_key else []
+        if rungs and (rungs[-1].served or rungs[-1].problem):
+            at_boot, why = told[rungs[-1].source]
+            yield {"provider": name, "source": rungs[-1].source.value, "at_boot": at_boot, "why": why}
 
 
 def _sentence(desk: Desk, state: AgentState, alive_jobs: int) -> str:

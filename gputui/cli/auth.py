@@ -54,7 +54,7 @@ def login(
 ) -> None:
     """Keep the key of PROVIDER: in the OS keyring when it is ready, else in the encrypted vault."""
     from gputui.model.keys import check_key_text
-    from gputui.providers.registry import provider_info
+    from gputui.providers.registry import foreign_key_hint, provider_info
 
     info = provider_info(provider)
     if not info.needs_key:
@@ -68,6 +68,8 @@ def login(
     if interactive and not yes:
         click.confirm("Go on?", default=True, abort=True, err=True)
     key = check_key_text(provider, _prompt_key(info) if interactive else _read_stdin())
+    if hint := foreign_key_hint(provider, key):
+        warn(f"this may not be a {info.title} key. {hint}")
     passphrase = _ask_passphrase(secrets) if chosen == "vault" and interactive else None
     where = secrets.store(provider, key, chosen, passphrase)
     in_use = _key_in_use(secrets, info)
@@ -265,6 +267,31 @@ def _who(secrets: Secrets, info: ProviderInfo) -> dict[str, Any]:
         "problem": last.reason if last.problem else None,
         "looked_at": [{"backend": rung.source.value, "where": rung.where, "said": rung.reason} for rung in rungs],
     }
+
+
+@auth.command("same-account")
+@click.argument("provider")
+@yes_option
+@json_option
+@click.pass_context
+def same_account(ctx: click.Context, provider: str, yes: bool, as_json: bool) -> None:
+    """Say that a changed key is of the same account as before, where the provider itself does not tell.
+
+    Until then a machine that only the earlier key has seen is not believed to be gone when the new key does not see it:
+    in another account it would go on costing money.
+    """
+    from gputui.providers.registry import provider_info
+
+    title = provider_info(provider).title
+    desk = open_desk(ctx)
+    require_yes(f"Is the present key of {title} of the account in which your machines there were ordered?", yes=yes)
+    count = desk.vouch_for_key(provider)
+    desk.guard()
+    emit(
+        {"provider": provider, "machines": count},
+        as_json=as_json,
+        human=lambda: f"The present key of {title} is believed for {count} machine{'' if count == 1 else 's'}.",
+    )
 
 
 def _who_table(rows: list[dict[str, Any]]) -> str:

@@ -13,6 +13,7 @@ from gputui.model.errors import AgentError, AuthError, GputuiError
 if TYPE_CHECKING:
     from gputui.core.catalog import RefreshOutcome
     from gputui.core.desk import Desk
+    from gputui.store.alarms import Alarm
 
 _DESK = "gputui.desk"
 
@@ -98,3 +99,18 @@ def tell_problems(problems: Mapping[str, GputuiError]) -> None:
     """Tell which providers did not answer."""
     for name, error in problems.items():
         warn(f"{name} could not be asked: {error}")
+
+
+def tell_alarms(desk: Desk) -> None:
+    """Tell what costs money and needs the user now."""
+    for alarm in desk.alarms():
+        warn(alarm_sentence(alarm))
+
+
+def alarm_sentence(alarm: Alarm) -> str:
+    """Return an alarm in words: what is wrong, what it costs meanwhile, what to do."""
+    from gputui.model.units import format_usd
+
+    rate = alarm.rate_micro_usd_per_hour
+    costs = f" It costs {format_usd(rate)} $/h meanwhile." if rate else ""
+    return f"{alarm.message}{costs} {alarm.hint}"

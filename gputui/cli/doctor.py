@@ -8,18 +8,19 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gputui.cli.context import ask, open_desk, profile_of
-from gputui.cli.exits import ExitCode
-from gputui.cli.output import emit, json_option
-from gputui.cli.table import printable
+from gputui.cli.exits import ExitCode, exit_code_of
+from gputui.cli.output import emit, json_option, say, table
+from gputui.cli.table import Column, printable
 from gputui.model.errors import GputuiError
 
 if TYPE_CHECKING:
     from gputui.core.desk import Desk
+    from gputui.core.probes import Probe
     from gputui.local.paths import Paths
     from gputui.providers.base import KeyCheck
 
@@ -39,13 +40,19 @@ class Finding:
 
 @click.command()
 @click.option("--probe", is_flag=True, help="Also ask each provider with a key whether it accepts it.")
+@click.option("--provider", "names", multiple=True, metavar="NAME", help="Only ask this provider, about everything.")
+@click.option("--all-providers", is_flag=True, help="Only ask every provider that has a key, about everything.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, probe: bool, as_json: bool) -> None:
+def doctor(ctx: click.Context, probe: bool, names: tuple[str, ...], all_providers: bool, as_json: bool) -> None:
     """Check folders, database, agent, stores for keys and providers, and say what is wrong.
 
-    Ends with 1 when something is.
+    Ends with 1 when something is. With --provider or --all-providers, shows instead what works there with the present
+    key, by questions that change nothing; ends with 4 when a key is refused and with 7 when a provider cannot be reached.
     """
+    if names or all_providers:
+        _probe(ctx, names, all_providers=all_providers, as_json=as_json)
+        return
     findings = list(_findings(ctx, probe=probe))
     emit(
         [
@@ -57,6 +64,53 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> None:
     )
     if any(finding.ok is False for finding in findings):
         ctx.exit(ExitCode.FAILED)
+
+
+def _probe(ctx: click.Context, names: tuple[str, ...], *, all_providers: bool, as_json: bool) -> None:
+    """Ask providers everything that can be asked without changing anything, and end as what a job needs went."""
+    from gputui.core.probes import probe_all, worst_obstacle
+    from gputui.providers.registry import provider_info
+
+    desk = open_desk(ctx)
+    wanted = list(dict.fromkeys([*names, *(desk.accounts.usable() if all_providers else ())]))
+    for name in wanted:
+        provider_info(name)
+    say(f"Asking {', '.join(wanted)} …")
+    kept = {name: status.last_ok_ms for name, status in desk.provider_statuses().items()}
+    rows = ask(
+        desk,
+        probe_all(desk.accounts, desk.clock, wanted, state_dir=desk.paths.state_dir, kept_offers_at_ms=kept),
+    )
+    emit([_probe_shape(row) for row in rows], as_json=as_json, human=lambda: _probe_table(rows))
+    if (obstacle := worst_obstacle(rows)) is not None:
+        ctx.exit(exit_code_of(obstacle))
+
+
+def _probe_shape(row: Probe) -> dict[str, Any]:
+    return {
+        "provider": row.provider,
+        "probe": row.name,
+        "result": row.outcome.value,
+        "detail": row.detail,
+        "hint": row.hint,
+        "code": row.error.code if row.error else None,
+        "took_ms": row.took_ms,
+    }
+
+
+def _probe_table(rows: list[Probe]) -> str:
+    columns = [Column("PROVIDER"), Column("PROBE"), Column("RESULT"), Column("MS", right=True), Column("DETAIL")]
+    cells = [
+        [
+            row.provider,
+            row.name,
+            row.outcome.value,
+            "" if row.took_ms is None else str(row.took_ms),
+            " ".join(filter(None, (row.detail, row.hint))),
+        ]
+        for row in rows
+    ]
+    return table(columns, cells, empty="")
 
 
 def _findings(ctx: click.Context, *, probe: bool) -> Iterator[Finding]:
@@ -76,6 +130,9 @@ def _findings(ctx: click.Context, *, probe: bool) -> Iterator[Finding]:
         return
     yield _database(desk)
     yield _agent(desk)
+    for alarm in desk.alarms():
+        if alarm.kind.value not in ("unguarded", "disk-full"):  # told with the agent and the folders
+            yield Finding(f"alarm {alarm.kind.value}", False, alarm.message, alarm.hint)
     yield from _key_stores(desk)
     yield from _providers(desk, probe=probe)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gputui.cli.context import open_desk, open_guarded_desk
+from gputui.cli.context import open_desk, open_guarded_desk, tell_alarms
 from gputui.cli.exits import ExitCode
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
 from gputui.cli.table import Column
@@ -46,6 +46,7 @@ def list_jobs(ctx: click.Context, statuses: tuple[str, ...], limit: int, as_json
     emit([job_shape(report) for report in reports], as_json=as_json, human=lambda: _table(desk, reports))
     if len(reports) == limit:
         say(f"The newest {limit}; there may be more, see --limit.")
+    tell_alarms(desk)
 
 
 @jobs.command()
@@ -210,9 +211,43 @@ def _details(report: JobReport) -> str:
     from gputui.core.shapes import job_shape
 
     shape = job_shape(report)
-    machine = shape.pop("machine") or {}
-    facts = {"name": report.job.name, **shape, "machine": machine.get("id"), "ssh": machine.get("ssh")}
+    machine, guard, gpu_use = shape.pop("machine") or {}, shape.pop("guard"), shape.pop("gpu_use")
+    facts = {
+        "name": report.job.name,
+        **shape,
+        "machine": machine.get("id"),
+        "ssh": machine.get("ssh"),
+        "guard": _guard(guard),
+        "idle_stop": _idle_stop(guard["idle_stop"]),
+        "gpu_use": _gpu_use(gpu_use),
+    }
     return "\n".join(f"{name:<21} {printable(str(value))}" for name, value in facts.items() if value is not None)
+
+
+def _guard(guard: dict[str, Any]) -> str | None:
+    return f"{guard['state']}: {guard['why']}" if guard["why"] else guard["state"]
+
+
+def _idle_stop(idle: dict[str, Any] | None) -> str | None:
+    if idle is None:
+        return None
+    if idle["problem"]:
+        return f"NOT POSSIBLE: {idle['problem']}"
+    told = "no figures yet" if idle["idle_s"] is None else f"idle for {idle['idle_s']} s"
+    return f"after {idle['after_s']} s below {idle['below_percent']} %; {told}"
+
+
+def _gpu_use(use: dict[str, Any] | None) -> str | None:
+    """Return the figures that the driver tells."""
+    if use is None:
+        return None
+    memory = None if use["memory_used_mib"] is None else f"{use['memory_used_mib']:.0f}"
+    parts = (
+        None if use["percent"] is None else f"{use['percent']:.0f} %",
+        f"{memory or '?'} of {use['memory_total_mib']:.0f} MiB",
+        None if use["watts"] is None else f"{use['watts']:.0f} W",
+    )
+    return ", ".join(part for part in parts if part) + f" at {use['at']}"
 
 
 def _timeline(timeline: list[Event]) -> str:

@@ -13,6 +13,7 @@ import click
 from gputui.cli.context import ask, open_desk, open_guarded_desk, tell_problems
 from gputui.cli.exits import exit_code_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
+from gputui.cli.sweep import sweep
 from gputui.cli.table import Column
 from gputui.model.errors import GputuiError, GuardRefused, NotFoundError, UsageError
 
@@ -26,6 +27,9 @@ WAIT_DEADLINE = "10m"
 @click.group()
 def machines() -> None:
     """Machines that exist at the providers now, ours and others in the account."""
+
+
+machines.add_command(sweep)
 
 
 @machines.command("list")
@@ -171,7 +175,7 @@ def _described(machine: Machine) -> str:
     from gputui.model.units import format_usd
 
     gpus = f"{machine.gpu_count or '?'} × {machine.gpu or 'an unknown GPU'}"
-    price = machine.price_micro_usd_per_hour
+    price = machine.present_rate_micro_usd_per_hour
     rate = f", {format_usd(price)} $/h" if price is not None else ""
     return f"machine {machine.id} at {machine.provider} ({gpus}{rate})"
 
@@ -203,7 +207,7 @@ def _table(rows: list[MachineRow]) -> str:
                 owner,
                 f"{machine.gpu_count or '?'} × {machine.gpu or '?'}",
                 machine.region or "–",
-                format_usd(machine.price_micro_usd_per_hour),
+                format_usd(machine.present_rate_micro_usd_per_hour),
                 ssh_command(machine.ip, machine.ssh_port, machine.ssh_user) or "–",
             ]
         )

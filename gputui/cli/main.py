@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import click
 
@@ -29,6 +28,15 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "jobs": ("gputui.cli.jobs:jobs", "Jobs: list, status, logs, events, stop."),
         "machines": ("gputui.cli.machines:machines", "What exists at the providers: list, log in, terminate."),
         "billing": ("gputui.cli.billing:billing", "What was spent, and credit left."),
+    },
+    "At the providers": {
+        "volumes": ("gputui.cli.volumes:volumes", "Storage that outlives machines: list, create, delete."),
+        "ssh-keys": ("gputui.cli.ssh_keys:ssh_keys", "Your public keys: which is where, add, delete."),
+        "images": ("gputui.cli.places:images", "Disk images for virtual machines."),
+        "regions": ("gputui.cli.places:regions", "Where machines stand."),
+        "waitlist": ("gputui.cli.waitlist:waitlist", "Be told when a sold-out machine type is back."),
+        "webhooks": ("gputui.cli.webhooks:webhooks", "Addresses that a provider calls."),
+        "api-keys": ("gputui.cli.api_keys:api_keys", "Keys to your accounts: list, create, revoke."),
     },
     "Setup": {
         "auth": ("gputui.cli.auth:auth", "Keys of providers: keep, remove, show where from, test."),
@@ -64,9 +72,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--profile", metavar="NAME", help="Use another profile: its own configuration, state and keys.")
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, so that it marks text as usual.")
 @click.version_option(__version__, prog_name="gputui")
 @click.pass_context
-def cli(ctx: click.Context, profile: str | None) -> None:
+def cli(ctx: click.Context, profile: str | None, no_mouse: bool) -> None:
     """Every GPU cloud you have an account with, in one terminal.
 
     Without a command, opens the terminal interface.
@@ -79,7 +88,7 @@ def cli(ctx: click.Context, profile: str | None) -> None:
         ctx.exit(ExitCode.USAGE)
     from gputui.cli.ui import open_tui
 
-    ctx.exit(open_tui(profile))
+    ctx.exit(open_tui(profile, mouse=not no_mouse))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,24 +140,16 @@ def _unexpected(error: Exception, arguments: list[str]) -> GputuiError:
     """Keep the traceback in the state folder and return the error to show."""
     import traceback
 
+    from gputui.local.crash import keep_crash
     from gputui.local.paths import paths_for
 
-    text = "".join(traceback.format_exception(error))
     what = f"Something went wrong that should not have ({type(error).__name__})."
     try:
-        path = paths_for(_profile_in(arguments)).state_dir / "crash.log"
-        _append_private(path, f"gputui {__version__}\n{text}\n")
+        path = keep_crash(paths_for(_profile_in(arguments)).state_dir, error)
     except (OSError, GputuiError):
-        say(text)
+        say("".join(traceback.format_exception(error)))
         return GputuiError(what, hint="The details above could not be kept on disk; please report them.")
     return GputuiError(what, hint=f"The details are in {path}; please report them.")
-
-
-def _append_private(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as log:
-        log.write(text)
 
 
 def _profile_in(arguments: list[str]) -> str | None:

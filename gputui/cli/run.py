@@ -16,7 +16,7 @@ from gputui.model.errors import AgentError, UsageError
 if TYPE_CHECKING:
     from gputui.core.desk import Desk
     from gputui.core.routing import Plan
-    from gputui.model.types import BillingRule, Job
+    from gputui.model.types import Job
 
 
 @click.command()
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 )
 @click.option("--os-image", metavar="NAME", help="Disk image to boot, where machines are virtual ones.")
 @click.option("--max-duration", metavar="TIME", help='Stop it after so long, like 4h; "none" lifts a configured limit.')
+@click.option(
+    "--idle-stop",
+    metavar="TIME[:PERCENT]",
+    help="Stop it once every GPU was used less than 5 % (or PERCENT) for so long, like 30m.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Stream the log and end with the job's exit code.")
 @click.option("--dry-run", is_flag=True, help="Show what would be rented and end.")
 @yes_option
@@ -101,6 +106,7 @@ def _watch(desk: Desk, job: Job) -> int:
 def _summary(plan: Plan) -> str:
     """Return what would be rented, what it can cost at most, and what keeps billing."""
     from gputui.core.catalog import provider_facts
+    from gputui.core.metering import describe_billing
     from gputui.core.routing import format_rate, quote
     from gputui.model.units import format_duration, format_usd
 
@@ -112,6 +118,7 @@ def _summary(plan: Plan) -> str:
         f"{best.offer.gpu_count} × {best.offer.gpu} at {place}, {format_rate(best.offer.price_micro_usd_per_hour)}",
         f"  runs      {what}{f'  in {spec.image}' if spec.image else ''}",
     ]
+    lines += [f"  volume    {volume.name} at {volume.mount_path}" for volume in plan.volumes]
     if spec.max_duration_s is not None:
         most = quote(best.offer, replace(spec, expected_s=spec.max_duration_s), facts).total_micro_usd
         lines.append(
@@ -119,22 +126,15 @@ def _summary(plan: Plan) -> str:
         )
     else:
         lines.append("  at most   no limit: it bills until it ends or is stopped (--max-duration sets one)")
-    lines.append(f"  billing   {_billing(facts.billing)}; the machine is deleted when the job is over")
+    if spec.idle_stop_s is not None:
+        lines.append(
+            f"  idle      stopped once every GPU was used less than {spec.idle_threshold_percent} % for "
+            f"{format_duration(spec.idle_stop_s)}"
+        )
+    lines.append(f"  billing   {describe_billing(facts.billing)}; the machine is deleted when the job is over")
     if len(plan.quotes) > 1:
         lines.append(f"  if taken  {_others(plan)}")
     return "\n".join(lines)
-
-
-def _billing(rule: BillingRule) -> str:
-    from gputui.model.units import format_duration
-
-    unit = "by the second" if rule.granularity_s == 1 else f"per started {format_duration(rule.granularity_s)}"
-    minimum = f", at least {format_duration(rule.minimum_s)}" if rule.minimum_s else ""
-    return f"{unit}{minimum}, {_STARTS[rule.starts]} {_STOPS[rule.stops]}"
-
-
-_STARTS = {"running": "from when it runs", "ordered-or-running": "from the order or from when it runs"}
-_STOPS = {"terminate": "until it is deleted"}
 
 
 def _others(plan: Plan) -> str:

@@ -23,6 +23,13 @@ _OPTIONS = (
     click.option("--tier", metavar="TIER", help="Only on-demand, spot, secure or community."),
     click.option("--min-vram", "min_vram_gib", type=int, metavar="GIB", help="At least so much memory per GPU."),
     click.option("--disk", "disk_gib", type=int, metavar="GIB", help="Disk wanted, where it can be chosen."),
+    click.option(
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="NAME",
+        help="A volume there is at --provider, by name or id; may be repeated.",
+    ),
     click.option("--budget-max", metavar="USD", help="At most this list price per machine and hour."),
     click.option(
         "--expected", metavar="TIME", help="How long it will probably run, to compare prices for.  [default: 1h]"

@@ -6,9 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +23,7 @@ from gputui.cli.main import main
 from gputui.core.desk import Desk
 from gputui.local.daemon import lock_holder
 from gputui.local.paths import Paths, paths_for
+from gputui.sim.serve import env_lines
 
 
 @dataclass(frozen=True)
@@ -146,3 +150,47 @@ def terminal(home: Path) -> Iterator[Terminal]:
     opened = Terminal(home)
     yield opened
     opened.end_all()
+
+
+# Vast.ai takes one call in some seconds only, which a quick test cannot wait for.
+SIMULATED = ("huddle", "runpod", "lambda", "tensordock")
+
+
+@pytest.fixture(scope="session")
+def sim_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running simulator of every provider. Each key that begins with "sim-" is an account of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    said = tmp_path_factory.mktemp("sim") / "log"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gputui", "sim", *SIMULATED, "--port", str(port), "--boot", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline and b"Serving" not in said.read_bytes():
+        time.sleep(0.05)
+    assert process.poll() is None, said.read_text()
+    # Lambda counts calls by address: here those of all tests together, each without the memory of the ones before.
+    knobs = json.dumps({"request_every_s": 0}).encode()
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sim/faults", knobs, timeout=10).close()
+    yield port
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def simulated(sim_port: int, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Fresh accounts at the simulated providers, with keys in the environment; the agent ends with the test."""
+    key = f"sim-{uuid.uuid4().hex}"
+    for name in SIMULATED:
+        for line in env_lines(name, sim_port):
+            variable, _, value = line.removeprefix("export ").partition("=")
+            monkeypatch.setenv(variable, key if variable.endswith("_KEY") else value)
+    return terminal

@@ -12,6 +12,9 @@ from gputui.cli.follow import tail_offset
 from gputui.core.desk import Desk
 from gputui.core.runner.logfile import JobLog
 from gputui.model.states import JobStatus
+from gputui.model.types import JobSpec
+from gputui.model.vitals import Vitals
+from gputui.store.vitals import save_vitals
 
 JOB_KEYS = [
     "id",
@@ -32,6 +35,8 @@ JOB_KEYS = [
     "exit_code",
     "error",
     "machine",
+    "guard",
+    "gpu_use",
 ]
 
 
@@ -88,6 +93,29 @@ def test_status_shows_what_matters(cli: Any, desk: Desk) -> None:
     assert "completed" in shown
     assert "python train.py" in shown
     assert "\x1b" not in shown
+
+
+def test_status_tells_the_guards_and_what_the_gpu_does(cli: Any, desk: Desk) -> None:
+    spec = JobSpec(gpu="H100", command="train", idle_stop_s=1800, idle_threshold_percent=10, max_duration_s=3600)
+    job = keep_job(desk, name="train-me", spec=spec)
+    now_ms = desk.clock.now_ms()
+    figures = {"gpu_at_ms": now_ms, "gpu_percent": 97.0, "gpu_used_mib": 61_000.0, "gpu_total_mib": 81_559.0}
+    with desk.store.write() as tx:
+        save_vitals(tx, Vitals(job.placement_id or "", now_ms, "no_key", "12", **figures))
+    guard = cli("jobs", "status", "train-me", "--json").data["guard"]
+    assert (guard["state"], guard["max_duration_s"], guard["max_price_per_hour_usd"]) == ("agent-only", 3600, None)
+    assert guard["idle_stop"] == {
+        "after_s": 1800, "below_percent": 10, "possible": True, "problem": None, "idle_s": 12
+    }  # fmt: skip
+    shown = cli("jobs", "status", "train-me").out
+    assert "agent-only: Mock gives machines no key" in shown
+    assert "after 1800 s below 10 %; idle for 12 s" in shown
+    assert "97 %, 61000 of 81559 MiB at " in shown
+    with desk.store.write() as tx:
+        save_vitals(tx, Vitals(job.placement_id or "", now_ms, "no_key", "missing"))
+    shown = cli("jobs", "status", "train-me").out
+    assert "NOT POSSIBLE: there is no nvidia-smi" in shown
+    assert "gpu_use" not in shown
 
 
 def test_events_are_the_timeline(cli: Any, desk: Desk) -> None:

@@ -123,6 +123,26 @@ def test_the_effective_price_counts_the_minimum_of_the_provider(cli: Any, desk: 
     assert float(offer["effective_per_hour_usd"]) > float(offer["price_per_hour_usd"])
 
 
+def test_offers_are_narrowed_by_a_filter_before_they_are_counted(cli: Any, desk: Desk) -> None:
+    keep_offers(
+        desk,
+        make_offer(desk, id="a", price_micro_usd_per_hour=1_000_000, region="us-east"),
+        make_offer(desk, id="b", price_micro_usd_per_hour=2_000_000, region="eu-north"),
+        make_offer(desk, id="c", price_micro_usd_per_hour=3_000_000, region="eu-north"),
+    )
+    assert [row["id"] for row in cli("offers", "--where", "-region:us $<3", "--json").data] == ["b"]
+    said = cli("offers", "--where", "region:eu", "--limit", "1", "--json")
+    assert [row["id"] for row in said.data] == ["b"]
+    assert "there are more" in said.err
+
+
+def test_a_mistake_in_a_filter_is_pointed_at(cli: Any) -> None:
+    said = cli("offers", "--where", "gpu:h100 vrm>=80", "--json")
+    assert said.code == 2
+    assert said.error["error"] == "--where, character 10: unknown field 'vrm': did you mean vram?"
+    assert said.err.splitlines()[:2] == ["  gpu:h100 vrm>=80", "           ^^^"]
+
+
 def test_offers_of_an_unknown_provider_are_not_found(cli: Any) -> None:
     said = cli("offers", "--provider", "nope", "--json")
     assert said.code == 3

@@ -14,7 +14,7 @@ import pytest
 
 import gputui
 from gputui import GPU, AsyncGPU, GputuiError
-from gputui.model.errors import AuthError, NoMatch, NotFoundError, Unreachable, UsageError
+from gputui.model.errors import AuthError, NoMatch, NotFoundError, NotSupported, Unreachable, UsageError
 from gputui.providers.mock.client import MockClient
 from gputui.sdk import Job
 from gputui.sdk_async import AsyncJob
@@ -205,3 +205,10 @@ async def _while_the_loop_goes_on(submitting: Coroutine[Any, Any, AsyncJob]) -> 
         turns += 1
     assert turns > 5
     return task.result()
+
+
+def test_volumes_go_to_a_provider_that_can_attach_them() -> None:
+    with GPU() as gpu, pytest.raises(NotSupported, match="Mock cannot order a machine with a volume"):
+        gpu.plan(gpu="H100", provider="mock", volumes=["data"])
+    with GPU() as gpu, pytest.raises(UsageError, match="--provider"):
+        gpu.run(gpu="H100", command="true", volumes="data")
