@@ -44,6 +44,16 @@ def report(what: str, value_s: float, *, target_s: float | None = None) -> None:
     print(line)
 
 
+def report_ratio(what: str, value: float, *, target: float) -> None:
+    """Print a ratio, or a figure of another unit named in `what`, beside its target."""
+    print(f"  {what:<58} {value:8.2f}      target {target:6.2f}      {value / target:5.2f} x")
+
+
+def report_amount(what: str, value: float, unit: str, *, target: float) -> None:
+    """Print one figure of another kind beside its target."""
+    print(f"  {what:<58} {value:8,.0f} {unit:<2}   target {target:6,.0f} {unit:<2}   {value / target:5.2f} x")
+
+
 def offers(count: int, *, now_ms: int, provider: str = "huddle") -> list[Offer]:
     """Return `count` offers spread over models, regions, sizes and prices; the same ones every time."""
     made = []

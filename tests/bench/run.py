@@ -12,7 +12,7 @@ import importlib
 import sys
 from pathlib import Path
 
-BENCHES = ("imports", "pricing", "routing")
+BENCHES = ("imports", "pricing", "routing", "refresh", "vast", "tui")
 
 
 def main(names: list[str]) -> None:
