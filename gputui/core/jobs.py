@@ -299,15 +299,13 @@ class JobDriver:
         current = job_store.load_job(self._crew.store, job.id) or job
         with self._crew.journal.entry() as entry:
             asked_ms = placement.terminating_at_ms or gone_ms
-            # It may have died before anybody asked for its end, since it was last known to be there.
-            alive_ms = max((interval.last_seen_ms for interval in intervals), default=asked_ms)
-            if (stored := job_store.load_placement(self._crew.store, placement.id)) is not None:
-                alive_ms = max(alive_ms, stored.last_seen_ms or 0)
+            # It may have died or stopped before anybody asked for its end, since its state was last seen.
+            last_seen_ms = max((interval.last_seen_ms for interval in intervals), default=asked_ms)
             ledger.close_intervals(
                 entry.tx,
                 intervals,
                 price=placement.agreed_price_micro_usd_per_hour or placement.offer.price_micro_usd_per_hour,
-                end_earliest_ms=min(alive_ms, asked_ms),
+                end_earliest_ms=min(last_seen_ms, asked_ms),
                 end_latest_ms=gone_ms,
                 reason=placement.reason_code or "ended",
             )

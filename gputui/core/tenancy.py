@@ -54,7 +54,7 @@ class Tenancy:
     async def run(self) -> Ending:
         """Return how it ended; raises only for bugs and a broken store."""
         ending = await self._until_it_ends()
-        await self._watch.read_counters()
+        await self._watch.look_once_more()
         return ending
 
     async def _until_it_ends(self) -> Ending:

@@ -11,8 +11,7 @@ from gputui.core.endings import known_since_ms
 from gputui.core.journal import outliving
 from gputui.core.whose import absence_counts, note_account
 from gputui.model.errors import Gone, ProviderError, SecretsError
-from gputui.model.types import Machine, Placement, UsageInterval
-from gputui.store import usage as usage_store
+from gputui.model.types import Machine, Placement
 
 LOOK_DEADLINE_S = 45.0
 # How long the end of a machine may be put off for a last reading of its counters.
@@ -84,15 +83,11 @@ class MachineWatch:
                 await note_account(self._crew, self._placement.id)
                 self._seen_with = present
 
-    async def read_counters(self) -> None:
-        """Look once more before the end, where the provider counts by itself: what it counted later is only bounded."""
-        if any(interval.resource == ledger.TRAFFIC for interval in self._open_intervals()):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_LOOK_S):
-                    await self.look()
-
-    def _open_intervals(self) -> list[UsageInterval]:
-        return usage_store.load_open_intervals(self._crew.store, self._placement.id)
+    async def look_once_more(self) -> None:
+        """Look before the end is asked for: what the machine costs after the last look is only bounded."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                await self.look()
 
     def _note_miss(self) -> None:
         now_s = asyncio.get_running_loop().time()

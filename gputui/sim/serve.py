@@ -22,9 +22,9 @@ from gputui.sim.lambda_ import app as lambda_
 from gputui.sim.loopback import listen, serve_until_stopped
 from gputui.sim.runpod import app as runpod
 from gputui.sim.tensordock import app as tensordock
-from gputui.sim.vastai import app as vastai
 from gputui.sim.transport import asgi_transport
 from gputui.sim.truth import TruthApp
+from gputui.sim.vastai import app as vastai
 from gputui.sim.world import World
 
 if TYPE_CHECKING:

@@ -1,0 +1,107 @@
+"""The ledger against the world's true bill.
+
+1. The bill of a job's machines lies within the ledger's cost plus or minus its uncertainty, to a micro-dollar a machine.
+2. The uncertainty is honest work, not a blank cheque. The range it spans (twice the uncertainty) is, for each machine, at
+   most its highest price times
+     - its boot: from the order's intent (a crash may delay the order itself) to the first moment it served, since no provider
+       tells which of the two starts the clock,
+     - its end: from the moment it was asked to end, or died by itself, until it was gone,
+     - `POLLS_S` and the plan's own poll and glance intervals: how long a change may go unseen,
+     - every disturbed second of its life, and after it until its end was known,
+     - two units of the provider's granularity for each state or price it had,
+     - its minimum charge where it hardly ran, died by itself, or was disturbed,
+   and once more that much for each change of its price.
+A host's clock that was set wrong by n seconds is good for n more. A price that changes so late that no look came after it
+cannot be known: the difference for that long is forgiven, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from gputui.model.types import Placement
+from gputui.model.units import usd_to_micro
+from gputui.providers.registry import provider_info
+from gputui.sim.lives import Life
+from gputui.sim.machine import SimMachine
+from gputui.sim.torture.facts import Facts, Told
+from gputui.sim.torture.plan import Deed
+from gputui.sim.torture.work import started_ms
+
+POLLS_S = 45.0
+
+
+def check_money(facts: Facts) -> Iterator[str]:
+    """The true bill is inside what a job is said to cost, and that is no wider than it has to be."""
+    for told in facts.jobs:
+        machines = [(m, placement) for placement in told.placements for m in facts.machines_of(placement)]
+        bill = sum(usd_to_micro(str(round(m.bill_usd(facts.now_ms), 6))) for m, _ in machines)
+        job = told.report.job
+        slip = sum(_slip(facts, machine) for machine, _ in machines)
+        error = abs(bill - job.cost_micro_usd) - job.cost_uncertainty_micro_usd
+        if error > len(machines) + slip:
+            yield (
+                f"job {told.number} truly cost {bill} micro-USD, the ledger says {job.cost_micro_usd}"
+                f" ± {job.cost_uncertainty_micro_usd} ({_spans(told)})"
+            )
+        bound = sum(_widest(facts, told, machine, placement) for machine, placement in machines)
+        if 2 * job.cost_uncertainty_micro_usd > bound + slip + len(machines):
+            yield (
+                f"the cost of job {told.number} is uncertain by ±{job.cost_uncertainty_micro_usd} micro-USD,"
+                f" ±{bound // 2} at most could be understood ({_spans(told)})"
+            )
+
+
+def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement) -> int:
+    """Return the widest range in micro-USD that a machine's cost may span."""
+    rule = provider_info(machine.provider).billing
+    ended_ms = machine.ended_ms(facts.now_ms) or facts.now_ms
+    traffic = sum(i.rate_micro_usd_per_hour for i in told.report.intervals if i.resource == "traffic")
+    ordered_ms = min(facts.true_ms(e) for e in told.events if e.placement_id == placement.id)
+    up_ms = started_ms(machine, facts.now_ms)
+    boot_ms = (up_ms if up_ms is not None else ended_ms) - ordered_ms
+    deaths = [at_ms for at_ms, life in machine.timeline if life in (Life.OFFLINE, Life.RELEASED, Life.ERROR)]
+    asked = [facts.true_ms(e) for e in told.events if e.placement_id == placement.id and e.state_to == "terminating"]
+    end_ms = max(0, ended_ms - min([*deaths, *asked, ended_ms]))
+    unseen_s = _unseen_s(facts)
+    life_s = (ended_ms - machine.created_ms) / 1000
+    known_ms = max([facts.true_ms(e) for e in told.events if e.placement_id == placement.id])
+    wide_s = (boot_ms + end_ms + facts.disturbed_ms(ordered_ms, known_ms)) / 1000 + unseen_s
+    spans = [i for i in told.report.intervals if i.placement_id == placement.id and i.resource != "traffic"]
+    wide_s += 2 * rule.granularity_s * max(1, len(spans))
+    if up_ms is None or life_s - boot_ms / 1000 < unseen_s or facts.disturbances or deaths:
+        wide_s += rule.minimum_s
+    return int((_top_price(machine) + traffic) * wide_s * len(machine.prices) / 3600)
+
+
+def _top_price(machine: SimMachine) -> int:
+    return int(max(price for _, price in machine.prices) * 1_000_000)
+
+
+def _slip(facts: Facts, machine: SimMachine) -> int:
+    """Return the micro-USD that nobody here can know of: what a wrong clock hides, and a new price that was not seen yet."""
+    clock_s = sum(abs(step.about) for step in facts.plan.steps if step.deed is Deed.CLOCK)
+    unseen_s = _unseen_s(facts) + provider_info(machine.provider).billing.minimum_s
+    unseen_s += facts.disturbed_ms(machine.created_ms, facts.now_ms) / 1000
+    steps = sum(abs(after - before) for (_, before), (_, after) in pairwise(machine.prices)) * 1_000_000
+    return int((_top_price(machine) * clock_s + float(steps) * unseen_s) / 3600)
+
+
+def _unseen_s(facts: Facts) -> float:
+    """Return how long a change may go unseen when all is well."""
+    plan = facts.plan
+    return (
+        POLLS_S
+        + 2 * plan.poll_s
+        + 2 * plan.glance_s
+        + 20 * facts.knob("latency_s")
+        + facts.knob("deleted_still_listed_s")
+    )
+
+
+def _spans(told: Told) -> str:
+    return "; ".join(
+        f"{i.resource} {i.rate_micro_usd_per_hour}/h {i.cost_low_micro_usd}..{i.cost_high_micro_usd}"
+        for i in told.report.intervals
+    )

@@ -1,0 +1,67 @@
+"""The promise over seeded histories: no fault leaks a machine or pays twice. And proof that a broken promise is noticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gputui.sim.serve import PROVIDER_APPS
+from gputui.sim.torture.mutants import MUTANTS, Mutant, catch
+from gputui.sim.torture.plan import make_plan
+from gputui.sim.torture.run import play_seed
+from gputui.sim.torture.tell import replay_command
+
+SEEDS = 200
+AT_ONCE = 10
+QUICK_MUTANTS = {
+    "intent-after",
+    "blind-retry",
+    "adopt-any",
+    "no-ceiling",
+    "one-sighting",
+    "any-answer",
+    "no-uncertainty",
+    "log-off-by-one",
+}
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_no_fault_leaks_a_machine_or_pays_twice(first: int) -> None:
+    broken = {
+        replay_command(outcome.seed, None): outcome.violations
+        for outcome in map(play_seed, range(first, first + AT_ONCE))
+        if outcome.violations
+    }
+    assert broken == {}
+
+
+def test_every_provider_is_among_them() -> None:
+    played = {provider for seed in range(SEEDS) for provider in make_plan(seed).providers}
+    assert played == set(PROVIDER_APPS)
+
+
+def test_a_seed_is_the_same_history_in_any_process(tmp_path: Path) -> None:
+    told = []
+    for hash_seed in ("1", "2"):
+        command = [sys.executable, "-m", "gputui.sim.torture", "--seed", "7", "--seeds", "4", "--timeline"]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        told.append(subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True).stdout)
+    assert told[0] == told[1]
+    assert len(told[0].splitlines()) > 100
+
+
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.name in QUICK_MUTANTS], ids=lambda m: m.name)
+def test_a_bug_made_on_purpose_is_caught(mutant: Mutant) -> None:
+    assert catch(mutant, searched=25) is not None, f"search anew: python -m gputui.sim.torture.mutants {mutant.name}"
+
+
+def test_a_mutant_leaves_the_product_as_it_was() -> None:
+    for mutant in MUTANTS:
+        before = [getattr(owner, name) for owner, name, _ in mutant.patches()]
+        with mutant.at_work():
+            assert [getattr(owner, name) for owner, name, _ in mutant.patches()] != before
+        assert [getattr(owner, name) for owner, name, _ in mutant.patches()] == before
