@@ -25,6 +25,10 @@ _COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Work": {
         "run": ("gputui.cli.run:run", "Run a command on a rented GPU machine, or rent one to log in to."),
+        "templates": (
+            "gputui.cli.templates:templates",
+            "What run is asked for with again and again: list, show, delete.",
+        ),
         "jobs": ("gputui.cli.jobs:jobs", "Jobs: list, status, logs, events, stop."),
         "machines": ("gputui.cli.machines:machines", "What exists at the providers: list, log in, terminate."),
         "billing": ("gputui.cli.billing:billing", "What was spent, and credit left."),

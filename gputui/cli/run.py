@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @spec_options
+@click.option(
+    "--template",
+    metavar="NAME",
+    is_eager=True,  # whether there is one decides whether --gpu is needed
+    help="Begin with what this template says; see: gputui templates.",
+)
 @click.option("--image", metavar="NAME", help="Container image; left out, the command runs on the machine itself.")
 @click.option("--command", metavar="TEXT", help="What to run, in a shell.")
 @click.option("--machine", is_flag=True, help="No command: rent a machine to log in to, until it is stopped.")
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 def run(
     ctx: click.Context,
     /,
+    template: str | None,
     variables: tuple[str, ...],
     follow: bool,
     dry_run: bool,
@@ -57,13 +64,16 @@ def run(
     """
     from gputui.core.request import fresh_plan, make_spec, parse_variables
     from gputui.core.shapes import job_shape, plan_shape
+    from gputui.core.templates import load_templates, spec_from
 
     if follow and as_json:
         raise UsageError("--follow streams the log to stdout, where --json would print.", hint="Choose one of the two.")
     desk = open_desk(ctx)
-    spec = make_spec(
-        **wanted, env=parse_variables(variables), default_max_duration_s=desk.config.jobs.default_max_duration_s
-    )
+    env, default_s = parse_variables(variables), desk.config.jobs.default_max_duration_s
+    if template is None:
+        spec = make_spec(**wanted, env=env, default_max_duration_s=default_s)
+    else:
+        spec = spec_from(load_templates(desk.paths.templates_file).named(template), env=env, **_said(ctx, wanted))
     plan, outcomes = ask(desk, fresh_plan(desk, spec))
     tell_failures(desk, outcomes)
     plan.require_quote()
@@ -79,6 +89,12 @@ def run(
         return
     say(f"· job {job.name} ({job.id}); Ctrl-C stops watching, not the job")
     ctx.exit(_watch(desk, job))
+
+
+def _said(ctx: click.Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, not those that have their defaults."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name: value for name, value in wanted.items() if ctx.get_parameter_source(name) is not default}
 
 
 def _submit(desk: Desk, plan: Plan) -> Job:

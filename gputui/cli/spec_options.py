@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+
+def _require_gpu(ctx: click.Context, option: click.Parameter, gpu: str | None) -> str | None:
+    """Insist on a GPU, unless there is a template to take it from."""
+    if gpu is None and not ctx.params.get("template"):
+        raise click.MissingParameter(ctx=ctx, param=option)
+    return gpu
+
+
 _OPTIONS = (
-    click.option("--gpu", required=True, metavar="MODEL", help="H100 means every form of it, H100-SXM only that one."),
+    click.option(
+        "--gpu",
+        metavar="MODEL",
+        callback=_require_gpu,
+        help="H100 means every form of it, H100-SXM only that one.  [required]",
+    ),
     click.option("--count", type=int, default=1, show_default=True, help="GPUs in the machine."),
     click.option("--provider", metavar="NAME", help="Only this provider."),
     click.option("--region", metavar="CODE", help="Only this region."),
