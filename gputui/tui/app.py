@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
 
 from gputui.core.accounts import Account
+from gputui.core.catalog import RefreshOutcome
 from gputui.core.desk import Desk
+from gputui.core.keymap import check_keymap
+from gputui.local.ui_state import load_ui_state, save_ui_state
 from gputui.model.errors import GputuiError
 from gputui.model.types import JobSpec
-from gputui.tui import bindings
+from gputui.tui import bindings, thin_output
 from gputui.tui.commands import Commands
+from gputui.tui.crash import CrashLoggedApp
 from gputui.tui.frame_facts import load_frame_facts
 from gputui.tui.own_desk import on_own_desk
+from gputui.tui.pages import PAGES, TITLES, screens
 from gputui.tui.render.frame import FrameFacts
-from gputui.tui.render.text import plain
+from gputui.tui.render.text import plain, plain_lines
+from gputui.tui.screens.base import BaseScreen
 from gputui.tui.screens.confirm import ConfirmScreen, Question
-from gputui.tui.screens.deploy import DeployScreen
 from gputui.tui.screens.help import HelpScreen
-from gputui.tui.screens.jobs import JobsScreen
-from gputui.tui.screens.matrix import MatrixScreen
-from gputui.tui.themes import DEFAULT_THEME, fallback_variables, load_themes, shipped_folder
+from gputui.tui.screens.pick import Choice, PickScreen
+from gputui.tui.terminal import lend, run_in_terminal
+from gputui.tui.themes import DEFAULT_THEME, fallback_variables, load_themes, shipped_folder, theme_note
 from gputui.tui.widgets.glyphs import AsciiFilter
 
 LOOK_S = 0.25
 TICK_S, TICK_OVER_SSH_S = 1.0, 5.0
 
 
-class GputuiApp(App[None]):
+class GputuiApp(CrashLoggedApp):
     """Shows one profile. In the `demo` the agent ends with the interface. `run_outside` gives the terminal to a command."""
 
     TITLE = "gputui"
@@ -43,23 +48,21 @@ class GputuiApp(App[None]):
     BINDINGS = bindings.GLOBAL
     ENABLE_COMMAND_PALETTE = True
     COMMANDS = {Commands}  # noqa: RUF012 - Textual's own way
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "matrix": MatrixScreen,
-        "deploy": DeployScreen,
-        "jobs": JobsScreen,
-    }
-    DEFAULT_MODE = "matrix"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = screens()
+    DEFAULT_MODE = PAGES[0].name
 
-    def __init__(
-        self, desk: Desk, *, demo: bool = False, run_outside: Callable[[list[str]], int] = subprocess.call
-    ) -> None:
+    def __init__(self, desk: Desk, *, demo: bool = False, run_outside: Callable[[list[str]], int] = lend) -> None:
         self.desk = desk
+        self.crash_dir = desk.paths.state_dir
         self.run_outside = run_outside
         self.demo = demo
         self.accounts: Sequence[Account] = ()
         self.facts: FrameFacts | None = None
         self._ascii = AsciiFilter(enabled=desk.config.ui.ascii)
+        self.asking: dict[str, RefreshOutcome | None] = {}
+        self._canvas = thin_output.Canvas()
         self._trail: list[str] = []
+        self._came_from: dict[str, str] = {}
         self._stamp: tuple[int, int] | None = None
         self._last_problem = ""
         self.our_themes, self._theme_problems = load_themes([shipped_folder(), desk.paths.themes_dir])
@@ -70,19 +73,32 @@ class GputuiApp(App[None]):
     # Start and end
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self.action_repaint())
+        self._dress()
+        self._take_keymap()
+        self.look()
+        self.set_interval(LOOK_S, self.look)
+        self.set_interval(TICK_OVER_SSH_S if "SSH_CONNECTION" in os.environ else TICK_S, self._tick)
+        self.look_up_accounts()
+
+    def _dress(self) -> None:
+        """Put the wanted theme on, and say in one message what is wrong with theme files."""
         for theme in self.our_themes.values():
             self.register_theme(theme)
-        wanted = self.desk.config.ui.theme
+        wanted = load_ui_state(self.desk.paths.ui_state_file).theme_for(self.desk.config.ui.theme)
         self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
         problems = list(self._theme_problems)
         if wanted not in self.available_themes:
             problems.append(f"there is no theme {wanted!r}; using {DEFAULT_THEME}")
         if problems:
-            self.notify(plain("\n".join(problems)), title="Themes", severity="warning", markup=False)
-        self.look()
-        self.set_interval(LOOK_S, self.look)
-        self.set_interval(TICK_OVER_SSH_S if "SSH_CONNECTION" in os.environ else TICK_S, self._tick)
-        self.look_up_accounts()
+            self.notify(plain_lines(problems), title="Themes", severity="warning", markup=False, timeout=15)
+
+    def _take_keymap(self) -> None:
+        """Use the user's own keys, and say in one message which of them cannot be used."""
+        keymap, problems = check_keymap(self.desk.config.keys, bindings.keys_by_place(), guarded=bindings.GUARDED)
+        self.set_keymap(keymap)
+        if problems:
+            self.notify(plain_lines(problems), title="Keys", severity="warning", markup=False, timeout=15)
 
     def look_up_accounts(self) -> None:
         """Find out which providers can be asked; screens hear of it when it is known."""
@@ -99,7 +115,7 @@ class GputuiApp(App[None]):
         self._stamp = None
         self.look()
         for screen in self.screen_stack:
-            if isinstance(screen, MatrixScreen):
+            if isinstance(screen, BaseScreen):
                 screen.accounts_known()
 
     # Following the store
@@ -139,15 +155,44 @@ class GputuiApp(App[None]):
     # Pages
 
     def action_go(self, page: str) -> None:
-        """Show a page, remembering the one before."""
+        """Show a page, remembering the one before; it is the beginning of a way of its own."""
+        self._came_from.pop(page, None)
+        self._go(page)
+
+    def open_page(self, page: str, show: Callable[[Any], None]) -> None:
+        """Go deeper, from the page that is shown to another one, and tell its screen what to show."""
+        here = self.current_mode
+        if page != here and page not in self._way_to(here):
+            self._came_from[page] = here
+        self._go(page)
+        self.call_after_refresh(self._tell_page, page, show)
+
+    def way_here(self) -> list[str]:
+        """Return the titles of the pages on the way to this one, itself last."""
+        return [TITLES[page] for page in self._way_to(self.current_mode)]
+
+    def _way_to(self, page: str) -> list[str]:
+        way = [page]
+        while (before := self._came_from.get(way[0])) is not None:
+            way.insert(0, before)
+        return way
+
+    def _go(self, page: str) -> None:
         while len(self.screen_stack) > 1 and self.screen.is_modal:
             self.pop_screen()
         if page != self.current_mode:
             self._trail.append(self.current_mode)
             self.switch_mode(page)
 
+    def _tell_page(self, page: str, show: Callable[[Any], None]) -> None:
+        if self.current_mode == page:
+            show(self.screen_stack[0])
+
     def action_previous_page(self) -> None:
-        if self._trail:
+        """Show the page before this one: the one under it, else the one shown last."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        elif self._trail:
             self.switch_mode(self._trail.pop())
 
     def action_escape(self) -> None:
@@ -156,10 +201,7 @@ class GputuiApp(App[None]):
         closes = getattr(screen, "escape", None)
         if closes is not None and closes():
             return
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-        else:
-            self.action_previous_page()
+        self.action_previous_page()
 
     async def action_back_or_quit(self) -> None:
         if len(self.screen_stack) > 1 or self._trail:
@@ -189,23 +231,17 @@ class GputuiApp(App[None]):
         if yes:
             self.exit()
 
+    def open_offers(self, filter_text: str) -> None:
+        """Show the offers that a filter lets pass."""
+        self.open_page("offers", lambda screen: screen.open_filter(filter_text))
+
     def open_deploy(self, spec: JobSpec) -> None:
         """Show the deploy form filled with a spec."""
-        self.action_go("deploy")
-        self.call_after_refresh(self._fill_deploy, spec)
-
-    def _fill_deploy(self, spec: JobSpec) -> None:
-        if isinstance(self.screen, DeployScreen):
-            self.screen.fill(spec)
+        self.open_page("deploy", lambda screen: screen.fill(spec))
 
     def open_job(self, job_id: str) -> None:
         """Show a job with its log."""
-        self.action_go("jobs")
-        self.call_after_refresh(self._select_job, job_id)
-
-    def _select_job(self, job_id: str) -> None:
-        if isinstance(self.screen, JobsScreen):
-            self.screen.select(job_id)
+        self.open_page("jobs", lambda screen: screen.select(job_id))
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
@@ -230,10 +266,33 @@ class GputuiApp(App[None]):
 
     # Looks
 
-    def action_next_theme(self) -> None:
-        names = sorted(self.our_themes)
-        here = names.index(self.theme) if self.theme in names else -1
-        self.theme = names[(here + 1) % len(names)]
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        if thin_output.is_thin(renderable) and not self.is_inline:
+            renderable = thin_output.ThinUpdate(self._canvas, renderable, self.size.width, self.size.height)
+        super()._display(screen, renderable)
+
+    def action_repaint(self) -> None:
+        """Paint everything, in case something else has written to the terminal."""
+        self._canvas.forget()
+        self.refresh(layout=True)
+
+    def action_pick_theme(self) -> None:
+        """Choose a theme from a list, seeing each one on the way."""
+        choices = [Choice(name, name, theme_note(theme)) for name, theme in sorted(self.our_themes.items())]
+        self.push_screen(PickScreen("Theme", choices, current=self.theme, preview=self._show_theme), self._theme_picked)
+
+    def _show_theme(self, name: str) -> None:
+        self.theme = name
+
+    def _theme_picked(self, name: str | None) -> None:
+        if name is None:
+            return
+        self.theme = name
+        path, configured = self.desk.paths.ui_state_file, self.desk.config.ui.theme
+        try:
+            save_ui_state(path, replace(load_ui_state(path), theme=name, theme_instead_of=configured))
+        except GputuiError as error:
+            self.tell(error)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return fallback_variables(self.current_theme)
@@ -246,14 +305,14 @@ class GputuiApp(App[None]):
         return ()
 
 
-def run_app(profile: str | None) -> int:
+def run_app(profile: str | None, *, mouse: bool = True) -> int:
     """Open the interface on a profile and return the exit code. Raises ConfigError, StoreError, UsageError."""
     desk = Desk.open(profile)
     app = GputuiApp(desk)
 
     async def run() -> None:
         try:
-            await app.run_async()
+            await run_in_terminal(app, mouse=mouse)
         finally:
             await desk.aclose()
 
@@ -264,8 +323,8 @@ def run_app(profile: str | None) -> int:
     return app.return_code or 0
 
 
-def run_demo() -> int:
+def run_demo(*, mouse: bool = True) -> int:
     """Open the interface on a throw-away profile with simulated clouds and return the exit code."""
     from gputui.tui.demo import run
 
-    return run()
+    return run(mouse=mouse)

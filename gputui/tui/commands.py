@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _JOBS_LISTED = 100
 _NOT_LISTED = frozenset({"app.palette", "app.escape", "app.back"})
-_MOVES = frozenset(binding.id for binding in bindings.in_scopes("list", "log", "form", "matrix") if not binding.show)
 
 
 class Commands(Provider):
@@ -52,7 +51,7 @@ class Commands(Provider):
         seen: set[str] = set(_NOT_LISTED)
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.id is None or binding.id in seen or not active.enabled or binding.id in _MOVES:
+            if binding.id is None or binding.id in seen or not active.enabled or binding.id in bindings.MOVES:
                 continue
             seen.add(binding.id)
             key = key_display(self.app.get_key_display(binding), binding)

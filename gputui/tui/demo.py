@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from gputui.core.desk import Desk
 from gputui.core.supervisor import Supervisor, crew_for
 from gputui.local.clock import SystemClock
 from gputui.local.config import Config
-from gputui.local.paths import Paths
+from gputui.local.paths import Paths, paths_for
 from gputui.local.secrets import Secrets
 from gputui.model.clock import Clock
 from gputui.model.types import JobSpec
@@ -31,6 +30,7 @@ from gputui.sim.serve import PROVIDER_APPS, build_app
 from gputui.sim.transport import asgi_transport
 from gputui.sim.world import World
 from gputui.tui.app import GputuiApp
+from gputui.tui.terminal import run_in_terminal
 
 PROFILE = "demo"
 FAKE_KEY = "sim-demo"
@@ -94,26 +94,24 @@ class DemoWorld:
         return {name: asgi_transport(self._app) for name in PROVIDER_APPS}
 
 
-def run() -> int:
+def run(*, mouse: bool = True) -> int:
     """Open the interface on the demo until it is closed; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="gputui-demo-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         with _agent_log(root / "agent.log"):
-            return asyncio.run(_run(root))
+            return asyncio.run(_run(root, mouse=mouse))
 
 
-async def _run(root: Path) -> int:
+async def _run(root: Path, *, mouse: bool) -> int:
     demo = DemoWorld(root, SystemClock())
     view, agents = demo.desk(), demo.desk()
     app = GputuiApp(view, demo=True)
+    app.crash_dir = paths_for().state_dir  # the demo's own folder is removed
     agent = asyncio.create_task(demo.supervisor(agents).run())
     opening = asyncio.create_task(_open_with_jobs(view))
-    for closing in (signal.SIGHUP, signal.SIGTERM):
-        # A closed terminal must not leave the folder behind.
-        asyncio.get_running_loop().add_signal_handler(closing, app.exit)
     agent.add_done_callback(lambda task: _tell_agent_died(app, task))
     try:
-        await app.run_async()
+        await run_in_terminal(app, mouse=mouse)
     finally:
         for task in (opening, agent):
             task.cancel()

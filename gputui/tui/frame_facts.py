@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gputui.core import reports
 from gputui.core.accounts import Account
 from gputui.core.desk import Desk
-from gputui.store import wishes as wish_store
 from gputui.tui.render.frame import FrameFacts, alert, provider_dot
-from gputui.tui.render.text import plain
 
 
 def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
@@ -18,11 +15,6 @@ def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
     statuses = desk.provider_statuses()
     burn = desk.burn()
     max_age_s = desk.config.offers.max_age_s
-    refused = {
-        account.info.name: plain(account.label)
-        for account in accounts
-        if (status := statuses.get(account.info.name)) is not None and status.error_code == "auth"
-    }
     return FrameFacts(
         now_ms=now_ms,
         burn=burn,
@@ -35,8 +27,6 @@ def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
             alive_jobs=burn.alive_jobs,
             rate=burn.rate_micro_usd_per_hour,
             agent=None if desk.agent_is_here else desk.agent_state(),
-            terminations=wish_store.load_open_terminations(desk.store),
-            live_placements=reports.live_placements(desk.store),
-            refused_keys=refused,
+            alarms=desk.alarms(),
         ),
     )

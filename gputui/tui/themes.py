@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.color import Color, ColorParseError
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DEFAULT_THEME = "gputui-dark"
 _COLORS = (
@@ -40,6 +40,7 @@ VARIABLES = (
     "state-failed",
     "state-stopped",
 )
+_KEYS = ("name", "dark", "ansi", "colors", "variables")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
@@ -67,18 +68,26 @@ def load_themes(folders: Iterable[Path]) -> tuple[dict[str, Theme], list[str]]:
 
 def parse_theme(document: Mapping[str, Any]) -> Theme:
     """Return the theme a TOML document describes. Raises ValueError naming everything that is wrong with it."""
-    problems = [f"unknown key {key!r}" for key in document if key not in ("name", "dark", "colors", "variables")]
+    problems = [f"unknown key {key!r}" for key in document if key not in _KEYS]
     name = document.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         problems.append("name must be lower-case letters, digits and dashes")
-    dark = document.get("dark", True)
-    if not isinstance(dark, bool):
-        problems.append("dark must be true or false")
+    flags = {key: document.get(key, default) for key, default in (("dark", True), ("ansi", False))}
+    problems += [f"{key} must be true or false" for key, value in flags.items() if not isinstance(value, bool)]
     colors = _colors(document, "colors", _COLORS, problems)
     variables = _colors(document, "variables", VARIABLES, problems)
     if problems:
         raise ValueError("; ".join(problems))
-    return Theme(name=str(name), dark=bool(dark), variables=variables, **colors)  # type: ignore[arg-type]
+    if flags["ansi"]:  # Textual's own style sheets expect these of such a theme
+        variables = {**BUILTIN_THEMES["ansi-dark"].variables, **variables}
+    return Theme(name=str(name), variables=variables, **flags, **colors)  # type: ignore[arg-type]
+
+
+def theme_note(theme: Theme) -> str:
+    """Return a word on a theme for the list to choose from."""
+    if theme.ansi:
+        return "the terminal's own colours"
+    return "dark" if theme.dark else "light"
 
 
 def fallback_variables(theme: Theme) -> dict[str, str]:

@@ -12,7 +12,7 @@ import importlib
 import sys
 from pathlib import Path
 
-BENCHES = ("imports", "pricing", "routing", "refresh", "vast", "tui")
+BENCHES = ("imports", "pricing", "routing", "refresh", "vast", "tui", "log")
 
 
 def main(names: list[str]) -> None:

@@ -150,6 +150,24 @@ def fill_market(desk: Desk, *, age_ms: int = 12_000) -> None:
         offer_store.replace_snapshot(desk.store, provider, aged, now_ms=then_ms, latency_ms=420)
 
 
+HOUR_MS = 3_600_000
+# What the prices of one provider were, in percent of today's, so many hours ago.
+PAST_PERCENT = ((150, 125), (60, 110), (22, 120), (14, 110), (7, 105), (2, 100))
+
+
+def fill_history(desk: Desk) -> None:
+    """Put a week of prices into the store, the newest as they are now; fill the market after it."""
+    now_ms = desk.clock.now_ms()
+    for hours, percent in PAST_PERCENT:
+        then_ms = now_ms - hours * HOUR_MS
+        for provider, offers in (("huddle", HUDDLE_OFFERS), ("mock", MOCK_OFFERS)):
+            then = [
+                replace(found, price_micro_usd_per_hour=found.price_micro_usd_per_hour * percent // 100)
+                for found in offers
+            ]
+            offer_store.replace_snapshot(desk.store, provider, then, now_ms=then_ms, latency_ms=420)
+
+
 def add_job(
     desk: Desk,
     number: int,
@@ -363,6 +381,7 @@ def kit() -> SimpleNamespace:
         offer=offer,
         add_job=add_job,
         fill_market=fill_market,
+        fill_history=fill_history,
         fill_jobs=fill_jobs,
         write_log=write_log,
     )

@@ -12,8 +12,9 @@ from rich.cells import cell_len
 from gputui.core.agent_link import AgentCondition, AgentState
 from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus, PlacementState
-from gputui.model.types import Job, JobSpec
-from gputui.store.wishes import Termination
+from gputui.model.types import Job, JobSpec, Offer, Placement
+from gputui.model.vitals import Vitals
+from gputui.store.alarms import Alarm, AlarmKind
 from gputui.tui.render import frame, jobs, log_line, matrix, money
 from gputui.tui.render.text import cut, left, plain, right, rule, span, spread, styled
 from gputui.tui.widgets.glyphs import to_ascii
@@ -107,7 +108,7 @@ def test_colours_of_a_log_line_are_kept() -> None:
 
 
 def test_an_endless_log_line_is_cut() -> None:
-    assert len(log_line.paint(b"x" * 1_000_000).plain) == log_line.MAX_SHOWN + 1
+    assert log_line.paint(b"x" * 9, bytes_left_out=1_000).plain == "xxxxxxxxx … 1,000 bytes more"
 
 
 # The matrix
@@ -132,48 +133,33 @@ def test_the_cursor_column_is_always_visible_and_everything_fits(width: int, cou
 # The alert
 
 
-def _alert(**changes: Any) -> str | None:
-    facts: dict[str, Any] = {
-        "now_ms": 1_000_000,
-        "alive_jobs": 2,
-        "rate": 3_980_000,
-        "agent": AgentState(AgentCondition.RUNNING, 7, 999_000, "1", {}),
-        "terminations": [],
-        "live_placements": [],
-        "refused_keys": {},
-    }
-    return frame.alert(**{**facts, **changes})
+def _alert(*alarms: Alarm, condition: AgentCondition = AgentCondition.RUNNING) -> str | None:
+    agent = AgentState(condition, 7, 900_000, "1", {})
+    return frame.alert(now_ms=1_000_000, alive_jobs=2, rate=3_980_000, agent=agent, alarms=alarms)
+
+
+def _alarm(kind: AlarmKind, **changes: Any) -> Alarm:
+    return replace(Alarm(kind, "dep_1", "It went wrong.", "Put it right.", since_ms=0), **changes)
 
 
 def test_no_alert_when_all_is_well() -> None:
     assert _alert() is None
-    assert _alert(agent=AgentState(AgentCondition.NONE, None, None, None, {}), alive_jobs=0) is None
 
 
 def test_unguarded_jobs_say_what_they_cost_and_which_key_helps() -> None:
-    text = _alert(agent=AgentState(AgentCondition.NONE, None, None, None, {}))
+    text = _alert(_alarm(AlarmKind.UNGUARDED), condition=AgentCondition.NONE)
     assert text == "2 jobs at $3.98/h unguarded: no agent is watching. Press A to start it."
 
 
 def test_a_silent_agent_is_told_with_its_pid() -> None:
-    text = _alert(agent=AgentState(AgentCondition.HUNG, 7, 900_000, "1", {}))
+    text = _alert(_alarm(AlarmKind.UNGUARDED), condition=AgentCondition.HUNG)
     assert text is not None
     assert "(pid 7) has been silent for 1 min" in text
 
 
-def test_a_machine_that_will_not_die_is_told_after_a_while() -> None:
-    wish = Termination("t", "huddle", "dep_1", None, 1_000_000 - frame.SLOW_DEATH_MS, 9, "500", None)
-    assert _alert(terminations=[wish]) is None
-    text = _alert(terminations=[replace(wish, requested_at_ms=wish.requested_at_ms - 1)])
-    assert text is not None
-    assert "huddle machine dep_1 won't die" in text
-
-
-def test_a_refused_key_is_told_only_while_a_machine_runs_there() -> None:
-    placement = SimpleNamespace(provider="huddle", state=PlacementState.RUNNING, terminating_at_ms=None)
-    assert _alert(refused_keys={"huddle": "Huddle"}) is None
-    text = _alert(refused_keys={"huddle": "Huddle"}, live_placements=[placement])
-    assert text == "Huddle refuses the key while a machine runs there. Run: gputui auth login huddle"
+def test_the_most_urgent_alarm_is_told_with_what_it_costs_and_what_to_do() -> None:
+    undying = _alarm(AlarmKind.UNDYING, rate_micro_usd_per_hour=2_490_000)
+    assert _alert(undying, _alarm(AlarmKind.LOST, message="Never mind.")) == "It went wrong. ($2.49/h) Put it right."
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 120])
@@ -206,6 +192,33 @@ def test_hostile_text_in_a_job_stays_text(kit: SimpleNamespace) -> None:
     assert "\u202e" not in shown.plain
     assert "[/bold]" in shown.plain
     assert all(line.cell_length <= 80 for line in shown.split("\n"))
+
+
+def armed_report(kit: SimpleNamespace, **changes: Any) -> JobReport:
+    offer = Offer("v:1", "vastai", "H100-SXM", 1, 2_000_000, kit.NOW_MS)
+    placement = Placement("p", "j", 1, "vastai", offer, "l", "k", "n", PlacementState.RUNNING, kit.NOW_MS)
+    spec = JobSpec(gpu="H100", command="train", idle_stop_s=1800)
+    job = Job("0" * 26, spec, JobStatus.RUNNING, "running", kit.NOW_MS, "train")
+    values = {"contact_ms": kit.NOW_MS, "guard": "armed", "idle": "0", "gpu_at_ms": kit.NOW_MS, "gpu_percent": 97.0}
+    return JobReport(job, placement, (), Vitals("p", **{**values, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "hidden"),
+    [
+        ({}, ["armed", "97 %"], ["agent-only", "no idle stop"]),
+        ({"guard": "no_downloader"}, ["agent-only"], ["armed"]),
+        ({"guard": None}, [], ["armed", "agent-only"]),
+        ({"idle": "failed"}, ["armed", "no idle stop"], []),
+        ({"gpu_at_ms": 0}, [], ["97 %"]),
+    ],
+)
+def test_a_live_job_says_who_ends_its_machine(
+    kit: SimpleNamespace, changes: dict[str, Any], shown: list[str], hidden: list[str]
+) -> None:
+    painted = jobs.detail(armed_report(kit, **changes), [], now_ms=kit.NOW_MS, width=80, title=str).plain
+    assert all(word in painted for word in shown)
+    assert not any(word in painted for word in hidden)
 
 
 def test_a_long_timeline_keeps_its_end(desk: Any, kit: SimpleNamespace) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -16,16 +15,13 @@ from gputui.core.desk import Desk
 from gputui.core.runner.logfile import JobLog
 from gputui.local.config import Config, UiConfig
 from gputui.model.states import JobStatus
-from gputui.model.types import JobKind
 from gputui.store import jobs as job_store
 from gputui.store import offers as offer_store
 from gputui.tui.app import GputuiApp
 from gputui.tui.screens.confirm import ConfirmScreen
-from gputui.tui.screens.deploy import DeployScreen
 from gputui.tui.screens.help import HelpScreen
 from gputui.tui.screens.jobs import JobsScreen
 from gputui.tui.screens.matrix import MatrixScreen
-from gputui.tui.screens.review import ReviewScreen
 from gputui.tui.widgets.form import DeployForm
 from gputui.tui.widgets.frame import AlertLine, FrameHeader
 from gputui.tui.widgets.log_view import LogView
@@ -103,10 +99,10 @@ async def test_the_filter_narrows_and_escape_clears_it(app: GputuiApp) -> None:
         assert not app.screen.query_one("#filter", Input).has_class("-on")
 
 
-async def test_enter_prefills_the_form_with_the_cell(app: GputuiApp) -> None:
+async def test_n_prefills_the_form_with_the_cell(app: GputuiApp) -> None:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await settle(pilot)
-        await press(pilot, "down", "down", "right", "enter")
+        await press(pilot, "down", "down", "right", "n")
         values = app.screen.query_one(DeployForm).values
         assert (values["gpu"], values["provider"], values["gpu_count"]) == ("H100-SXM", "mock", "1")
         await press(pilot, "escape")
@@ -146,132 +142,13 @@ async def test_providers_that_were_asked_for_show_as_done_one_by_one(make_desk: 
         assert "GPU models" in text_of(pilot, "#market")
 
 
-async def test_without_keys_a_panel_says_what_to_do(make_desk: Any, kit: SimpleNamespace) -> None:
+async def test_what_a_provider_without_a_key_once_offered_is_not_shown(make_desk: Any, kit: SimpleNamespace) -> None:
     desk = make_desk(keys=())
     kit.fill_market(desk)
     app = GputuiApp(desk)
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await settle(pilot)
-        assert "gputui auth login huddle" in text_of(pilot, "#first-run")
-        # what a provider without a key once offered cannot be had
         assert "B200" not in app.screen.query_one(MatrixTable).keys
-
-
-# Deploy
-
-
-async def test_a_job_is_described_reviewed_and_submitted_by_keyboard_alone(app: GputuiApp, desk: Desk) -> None:
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3", *"H100-SXM", "enter", *"1", "enter", "enter", *"org/image", "enter", *"python a.py")
-        plan = text_of(pilot, "#plan")
-        assert "Huddle" in plan
-        assert "has 8 GPUs, 1 asked for" in plan
-        await press(pilot, "pagedown")
-        assert isinstance(app.screen, ReviewScreen)
-        review = text_of(pilot, "#text")
-        for part in (
-            "python a.py",
-            "org/image",
-            "$2.29/h",
-            "no limit set",
-            "the next best is tried",
-            "bills 10 min or more",
-        ):
-            assert part in review, part
-        assert len(desk.jobs()) == 4
-        await press(pilot, "ctrl+j")
-        assert isinstance(app.screen, JobsScreen)
-        [job] = [report.job for report in desk.jobs() if report.job.status is JobStatus.QUEUED]
-        assert (job.spec.gpu, job.spec.image, job.spec.command) == ("H100-SXM", "org/image", "python a.py")
-        assert app.screen.report is not None
-        assert app.screen.report.job.id == job.id
-
-
-async def test_keys_that_come_in_one_burst_land_in_their_fields(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        for key in [*"L4", "enter", "2", "tab", "tab", *"org/image", "enter", "a"]:
-            app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await settle(pilot)
-        values = app.screen.query_one(DeployForm).values
-        assert [values[name] for name in ("gpu", "gpu_count", "image", "command")] == ["L4", "2", "org/image", "a"]
-
-
-async def test_nothing_but_the_button_and_its_key_submits(app: GputuiApp, desk: Desk) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        await fill(pilot, gpu="H100", command="x")
-        await press(pilot, "pagedown", "enter")  # the focus is on Back
-        assert isinstance(app.screen, DeployScreen)
-        await press(pilot, "pagedown", *"dDnyY", "space")
-        assert len(desk.jobs()) == 4
-
-
-async def test_pressing_the_button_twice_submits_once(app: GputuiApp, desk: Desk) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        await fill(pilot, gpu="H100", command="x", max_duration="1h")
-        await press(pilot, "pagedown")
-        review = app.screen
-        assert isinstance(review, ReviewScreen)
-        review.action_deploy()
-        review.action_deploy()
-        await settle(pilot)
-        assert len(desk.jobs()) == 5
-
-
-async def test_mistakes_are_shown_at_their_field(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        await press(pilot, "pagedown")
-        assert app.screen.query_one("#row-gpu").has_class("-wrong")
-        await fill(pilot, gpu="H1OO", command="x")
-        await press(pilot, "pagedown")
-        assert app.screen.query_one("#row-gpu").has_class("-wrong")
-        assert app.focused is app.screen.query_one("#field-gpu")
-        await fill(pilot, gpu="H100", command="")
-        await press(pilot, "pagedown")
-        assert not app.screen.query_one("#row-gpu").has_class("-wrong")
-        assert app.screen.query_one("#row-command").has_class("-wrong")
-        await fill(pilot, command="x", max_price="-2")
-        await press(pilot, "pagedown")
-        assert app.screen.query_one("#row-max-price").has_class("-wrong")
-
-
-async def test_a_cap_that_removes_everything_says_so_and_what_would_help(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        await fill(pilot, gpu="H100", command="x", max_price="1")
-        assert "under your cap of 1.00 $/h: the cheapest is 1.99 $/h" in text_of(pilot, "#plan").replace("\n", " ")
-        await press(pilot, "pagedown")
-        assert isinstance(app.screen, DeployScreen)
-        assert "Raise the cap" in toasts(pilot)[-1]
-
-
-async def test_a_machine_needs_no_command(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3", *"L40S", "enter", "enter", "right")
-        assert app.screen.query_one(DeployForm).values["kind"] == JobKind.MACHINE.value
-        await press(pilot, "pagedown")
-        assert isinstance(app.screen, ReviewScreen)
-        assert "it runs until you stop it" in text_of(pilot, "#text")
-
-
-async def test_values_of_the_environment_are_not_shown(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, "3")
-        await fill(pilot, gpu="H100", command="x", env="TOKEN=fake-secret-value")
-        await press(pilot, "pagedown")
-        assert "TOKEN" in text_of(pilot, "#text")
-        assert "fake-secret-value" not in text_of(pilot, "#text")
 
 
 # Jobs
@@ -435,7 +312,14 @@ async def test_help_lists_every_key_of_the_page(app: GputuiApp) -> None:
         await press(pilot, "4", "question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = text_of(pilot, "#text")
-        for part in ("Stop the job", "e [ ]", "In the log", "Stay at the end", "Change to the next theme"):
+        for part in (
+            "Stop the job",
+            "Go from jobs to machines",
+            "In the log",
+            "Stay at the end",
+            "Choose a theme",
+            "jobs.stop",
+        ):
             assert part in text, part
         await press(pilot, "escape")
         assert isinstance(app.screen, JobsScreen)
@@ -452,16 +336,6 @@ async def test_the_palette_runs_commands_and_finds_jobs(app: GputuiApp) -> None:
         assert isinstance(app.screen, JobsScreen)
         assert app.screen.report is not None
         assert app.screen.report.job.name == "eval-7"
-
-
-async def test_the_theme_key_goes_round(app: GputuiApp) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await settle(pilot)
-        assert app.theme == "gputui-dark"
-        await press(pilot, "T")
-        assert app.theme == "gputui-light"
-        await press(pilot, "T")
-        assert app.theme == "gputui-dark"
 
 
 async def test_an_unknown_theme_is_told_and_replaced(make_desk: Any) -> None:

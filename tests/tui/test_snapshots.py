@@ -135,7 +135,7 @@ def test_deploy_when_nothing_fits(snap_compare: Snap, app: GputuiApp) -> None:
 
 @pytest.mark.parametrize("size", [WIDE, SMALL], ids=["wide", "small"])
 def test_review_full(snap_compare: Snap, app: GputuiApp, size: tuple[int, int]) -> None:
-    assert snap_compare(app, terminal_size=size, run_before=filling_the_form("pagedown"))
+    assert snap_compare(app, terminal_size=size, run_before=filling_the_form("ctrl+r"))
 
 
 @pytest.mark.parametrize("size", [WIDE, SMALL], ids=["wide", "small"])

@@ -33,13 +33,30 @@ def test_the_shipped_themes_are_whole_and_readable() -> None:
     assert problems == []
     assert {theme.dark for theme in themes.values()} == {True, False}
     assert DEFAULT_THEME in themes
+    assert len(themes) >= 4
     for theme in themes.values():
+        if theme.ansi:
+            assert set(VARIABLES) <= set(theme.variables)
+            continue  # what its colours are is the terminal's affair
         assert set(theme.variables) == set(VARIABLES)
         assert theme.background is not None
         for name in ON_BACKGROUND:
             assert _contrast(theme.variables[name], theme.background) >= READABLE, (theme.name, name)
         for text, under in (("cell-cursor-text", "cell-cursor"), ("alert-text", "alert")):
             assert _contrast(theme.variables[text], theme.variables[under]) >= READABLE, (theme.name, text)
+
+
+def test_the_terminals_theme_uses_nothing_but_the_terminals_colours() -> None:
+    theme = load_themes([shipped_folder()])[0]["terminal"]
+    colours = [theme.primary, theme.background, theme.foreground, *(theme.variables[name] for name in VARIABLES)]
+    assert {str(colour).startswith("ansi_") for colour in colours} == {True}
+
+
+def test_the_contrast_theme_reaches_seven_to_one() -> None:
+    theme = load_themes([shipped_folder()])[0]["gputui-contrast"]
+    for name in (*ON_BACKGROUND, "faint"):
+        for under in (theme.background, theme.panel, theme.variables["row-cursor"]):
+            assert _contrast(theme.variables[name], str(under)) >= (7 if under == theme.background else 4.5), name
 
 
 def test_a_users_theme_joins_the_shipped_ones(tmp_path: Path) -> None:

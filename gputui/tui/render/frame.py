@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,16 +11,11 @@ from textual.content import Content
 from gputui.core.accounts import Account
 from gputui.core.agent_link import AgentCondition, AgentState
 from gputui.core.reports import Burn
-from gputui.model.states import PlacementState
-from gputui.model.types import Placement
 from gputui.model.units import MicroUsdPerHour, Ms, format_age
+from gputui.store.alarms import Alarm, AlarmKind
 from gputui.store.offers import ProviderStatus
-from gputui.store.wishes import Termination
 from gputui.tui.render import money
 from gputui.tui.render.text import join, plain, styled
-
-SLOW_DEATH_MS = 120_000
-"""A machine asked to end for longer than this needs the user's eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +77,8 @@ def header(crumbs: Sequence[str], facts: FrameFacts | None, width: int) -> Conte
         [spending],
     ):
         right_side = Content("   ").join([part for part in parts if part])
+        if parts[-1] is not clock:
+            right_side = join(right_side, " ")
         gap = width - left_side.cell_length - right_side.cell_length
         if gap >= 2:
             return Content.assemble(left_side, " " * gap, right_side)
@@ -100,40 +97,20 @@ def alert(
     alive_jobs: int,
     rate: MicroUsdPerHour,
     agent: AgentState | None,
-    terminations: Sequence[Termination],
-    live_placements: Sequence[Placement],
-    refused_keys: Mapping[str, str],
+    alarms: Sequence[Alarm],
 ) -> str | None:
     """Return the most urgent thing that needs the user, None when nothing does.
 
-    `agent` is None where the agent lives in this very process; `refused_keys` maps provider -> its title where the last
-    answer was that the key is refused.
+    `agent` is None where the agent lives in this very process.
     """
     costs = f" at {money.rate(rate)}" if rate else ""
     jobs = f"{alive_jobs} job{'s' if alive_jobs != 1 else ''}{costs}"
-    watched = alive_jobs or terminations
-    if agent is not None and watched and agent.condition is AgentCondition.NONE:
-        return f"{jobs} unguarded: no agent is watching. Press A to start it."
-    if agent is not None and watched and agent.condition is AgentCondition.HUNG:
-        silent = format_age(now_ms - agent.beat_ms) if agent.beat_ms is not None else "a while"
-        return f"{jobs}, and the agent (pid {agent.pid}) has been silent for {silent}. Run: gputui agent stop"
-    for wish in terminations:
-        if now_ms - wish.requested_at_ms > SLOW_DEATH_MS:
-            return _undying(wish.provider, wish.machine_id, now_ms - wish.requested_at_ms, "", wish.last_error)
-    for placement in live_placements:
-        since_ms = placement.terminating_at_ms
-        if placement.state is PlacementState.TERMINATING and since_ms and now_ms - since_ms > SLOW_DEATH_MS:
-            agreed = placement.agreed_price_micro_usd_per_hour
-            costs = f" at {money.rate(agreed)}" if agreed else ""
-            return _undying(placement.provider, placement.machine_id or placement.label, now_ms - since_ms, costs, None)
-    for placement in live_placements:
-        if placement.provider in refused_keys:
-            title = refused_keys[placement.provider]
-            return f"{title} refuses the key while a machine runs there. Run: gputui auth login {placement.provider}"
+    for alarm in alarms:
+        if alarm.kind is AlarmKind.UNGUARDED and agent is not None and agent.condition is AgentCondition.NONE:
+            return f"{jobs} unguarded: no agent is watching. Press A to start it."
+        if alarm.kind is AlarmKind.UNGUARDED and agent is not None:
+            silent = format_age(now_ms - agent.beat_ms) if agent.beat_ms is not None else "a while"
+            return f"{jobs}, and the agent (pid {agent.pid}) has been silent for {silent}. Run: gputui agent stop"
+        costs = f" ({money.rate(alarm.rate_micro_usd_per_hour)})" if alarm.rate_micro_usd_per_hour else ""
+        return f"{plain(alarm.message)}{costs} {plain(alarm.hint)}"
     return None
-
-
-def _undying(provider: str, machine: str, since_ms: Ms, costs: str, error: str | None) -> str:
-    why = f" ({plain(error)})" if error else ""
-    asked = f"asked {format_age(since_ms)} ago"
-    return f"{plain(provider)} machine {plain(machine)} won't die: {asked}{costs}{why}. Press 4 for jobs."

@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 
 from textual.content import Content
 
+from gputui.core.guards import ARMED, guard_of, idle_guard_of
 from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus
 from gputui.model.types import Event, JobKind
 from gputui.model.units import Ms, cost_of_seconds, format_age, format_duration
 from gputui.tui.render import money
 from gputui.tui.render.states import job_badge, status_badge
-from gputui.tui.render.text import cut, join, left, plain, right, span, spread, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, span, spread, styled
 
 Title = Callable[[str], str]
+
+_GPU_OLD_MS = 60_000
 
 
 def elapsed_s(report: JobReport, now_ms: Ms) -> float | None:
@@ -84,9 +87,13 @@ def detail(report: JobReport, events: Sequence[Event], *, now_ms: Ms, width: int
         (f"{badge.glyph} {badge.word}", f"{badge.style} bold"),
         "   ",
         (plain(job.name), "bold"),
-        (f"   {job.id[-8:]}", "$faint"),
+        *_guard_word(report),
     )
-    lines = [spread(head, _spent(report, now_ms), width)]
+    spent = _spent(report, now_ms)
+    ident = styled(f"   {job.id[-8:]}", "$faint")
+    if head.cell_length + ident.cell_length + 2 + spent.cell_length <= width:
+        head = join(head, ident)
+    lines = [spread(head, spent, width)]
     rate = money.rate(report.rate_micro_usd_per_hour) if report.placement else None
     lines.append(_pair("where", _where(report, title), "rate", rate, width))
     image = plain(spec.image, unknown="no image: the machine itself")
@@ -95,6 +102,8 @@ def detail(report: JobReport, events: Sequence[Event], *, now_ms: Ms, width: int
     command = plain(spec.command) if is_batch else "none: a machine to log in to"
     phase = plain(job.phase) if job.phase != badge.word and not job.status.is_final else None
     lines.append(_pair("command", command, "phase", phase, width))
+    if (use := _gpu_use(report, now_ms)) is not None:
+        lines.append(_pair("gpu", use, "idle stop", _idle_stop(report), width))
     if job.error:
         lines += [
             join((f"{'':9}", ""), part)
@@ -104,10 +113,78 @@ def detail(report: JobReport, events: Sequence[Event], *, now_ms: Ms, width: int
     return Content("\n").join(lines)
 
 
-def can_log_in(report: JobReport) -> bool:
-    """True when a job has a live machine whose host key is known, so that a login can be trusted."""
+def _guard_word(report: JobReport) -> list[tuple[str, str]]:
+    """Return who ends the machine of a live job where nobody watches, and loudly that its idle stop cannot work."""
+    job, placement = report.job, report.placement
+    if placement is None or job.status.is_final:
+        return []
+    guard = guard_of(job.spec, placement.provider, report.vitals)
+    idle = idle_guard_of(job.spec, report.vitals)
+    words = [(f"   {guard.word}", "$state-running" if guard.word == ARMED else "$muted")] if guard else []
+    if idle is not None and idle.problem is not None:
+        words.append(("   no idle stop", "$state-failed bold"))
+    return words
+
+
+def _gpu_use(report: JobReport, now_ms: Ms) -> str | None:
+    """Return what the busiest GPU of a live job does, with how old the figures are when they are; None when not known."""
+    vitals = report.vitals
+    if vitals is None or vitals.gpu_at_ms is None or report.job.status.is_final:
+        return None
+    figures = []
+    if vitals.gpu_percent is not None:
+        figures.append(f"{vitals.gpu_percent:.0f} %".ljust(5))
+    if vitals.gpu_used_mib is not None and vitals.gpu_total_mib is not None:
+        figures.append(f"{vitals.gpu_used_mib / 1024:.1f} of {vitals.gpu_total_mib / 1024:.0f} GiB")
+    if vitals.gpu_watts is not None:
+        figures.append(f"{vitals.gpu_watts:.0f} W")
+    age_ms = now_ms - vitals.gpu_at_ms
+    if age_ms > _GPU_OLD_MS:
+        figures.append(f"{format_age(age_ms)} ago")
+    return "   ".join(figures) if figures else None
+
+
+def _idle_stop(report: JobReport) -> str | None:
+    idle = idle_guard_of(report.job.spec, report.vitals)
+    if idle is None:
+        return None
+    after = f"after {span(report.job.spec.idle_stop_s)}"
+    return f"{after}, idle for {format_duration(idle.idle_s)}" if idle.idle_s else after
+
+
+def why_no_login(report: JobReport) -> str | None:
+    """Return why nobody can log in to a job's machine now, None when somebody can."""
     placement = report.placement
-    return placement is not None and placement.host_key is not None and not placement.state.is_final
+    if placement is None:
+        return "The job has no machine." if report.job.status.is_final else "The job has no machine yet."
+    if placement.state.is_final:
+        return "The job's machine is gone."
+    if placement.host_key is None:
+        return "Nobody has reached the machine yet, so nothing proves that it is the right one. Try again in a moment."
+    return None
+
+
+def guards(report: JobReport, width: int) -> Content:
+    """Return what keeps a job from costing more than was allowed, each with its reason."""
+    spec, placement = report.job.spec, report.placement
+    lines = []
+    guard = guard_of(spec, placement.provider, report.vitals) if placement is not None else None
+    if guard is not None:
+        why = guard.why or "where nobody watches it, the machine ends itself"
+        parts = styled(f"{guard.word}: {plain(why)}").wrap(max(20, width - 9))
+        labels = ["guard", *[""] * (len(parts) - 1)]
+        lines += [join((left(label, 9), "$muted"), part) for label, part in zip(labels, parts, strict=True)]
+    limits = []
+    if spec.max_duration_s is not None:
+        limits.append(f"{span(spec.max_duration_s)} at most")
+    if spec.max_price_micro_usd_per_hour is not None:
+        limits.append(f"{money.rate(spec.max_price_micro_usd_per_hour)} at most")
+    if spec.idle_stop_s is not None:
+        idle = idle_guard_of(spec, report.vitals)
+        problem = f", which cannot work: {plain(idle.problem)}" if idle is not None and idle.problem else ""
+        limits.append(f"stop when idle for {span(spec.idle_stop_s)}{problem}")
+    lines.append(_fact("limits", " · ".join(limits) or "none", width))
+    return Content("\n").join(lines)
 
 
 def _spent(report: JobReport, now_ms: Ms) -> Content:
@@ -159,6 +236,15 @@ def _pair(label: str, value: str, other: str, other_value: str | None, width: in
     return spread(join((left(label, 9), "$muted"), cut(value, room)), second, width)
 
 
+def log_title(title: Content, facts: Sequence[Content], width: int) -> Content:
+    """Return the rule over the log with as many facts as there is room for, the first ones before the others."""
+    for count in range(len(facts), 0, -1):
+        told = Content("  ").join(facts[:count])
+        if title.cell_length + told.cell_length + 8 <= width:
+            return rule(title, width, right_title=told)
+    return rule(title, width)
+
+
 def timeline(events: Sequence[Event], *, now_ms: Ms, width: int, is_over: bool) -> Content:
     """Return how a job came to be where it is, each stage with how long it took; the newest stages when it is long."""
     stages = _stages(events)
@@ -196,9 +282,9 @@ def _stages(events: Sequence[Event]) -> list[tuple[str, str, Ms]]:
     return stages
 
 
-def event_lines(events: Sequence[Event], width: int) -> Content:
-    """Return every event of a job, oldest first, one per line."""
-    lines = []
+def event_lines(report: JobReport, events: Sequence[Event], width: int) -> Content:
+    """Return a job's guards and limits, then every event of it, oldest first, one per line."""
+    lines = [guards(report, width), Content("")]
     for event in events:
         moment = datetime.fromtimestamp(event.at_ms / 1000, tz=UTC).strftime("%m-%d %H:%M:%S")
         lines.append(
@@ -209,4 +295,6 @@ def event_lines(events: Sequence[Event], width: int) -> Content:
                 cut(plain(event.why), max(10, width - 44)),
             )
         )
-    return Content("\n").join(lines) if lines else styled("Nothing has happened yet.", "$muted")
+    if not events:
+        lines.append(styled("Nothing has happened yet.", "$muted"))
+    return Content("\n").join(lines)

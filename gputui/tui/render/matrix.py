@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 
 from gputui.core.catalog import PriceCell, PriceRow
+from gputui.core.price_history import Summary, Trend
 from gputui.core.routing import Quote
 from gputui.model.types import BillingRule, Offer, Stock, Tier
 from gputui.model.units import Ms, format_age
@@ -15,10 +16,15 @@ from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
 from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
 
+SLICES = 8
+"""Parts of a day in a row's trend."""
+
 _GPU = 18
 _VRAM = 6
 _BEST = 9
 _BEST_NAME = 13
+_SPARK = 2 + SLICES
+_CHANGE = 7
 _COLUMN_LEAST, _COLUMN_MOST = 11, 13
 
 
@@ -38,46 +44,71 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What of the matrix fits into a width: the window of provider columns and the optional parts."""
+    """What of the matrix fits into a width: the window of provider columns and the optional parts (keys of `_WIDTHS`)."""
 
     first: int
     columns: tuple[Column, ...]
     column_width: int
-    has_vram: bool
-    has_best_name: bool
+    parts: frozenset[str]
     hidden: int
 
 
-def layout(columns: Sequence[Column], width: int, cursor_column: int) -> Layout:
-    """Choose the window of columns that holds the cursor; memory and the best provider's name give way first."""
-    for has_vram, has_best_name in ((True, True), (True, False), (False, False)):
-        fixed = 2 + _GPU + (_VRAM if has_vram else 0) + _BEST + (_BEST_NAME if has_best_name else 0)
+_WIDTHS = {"vram": _VRAM, "name": _BEST_NAME, "spark": _SPARK, "change": _CHANGE}
+_GIVES_WAY = ("name", "spark", "change", "vram")
+
+
+def layout(columns: Sequence[Column], width: int, cursor_column: int, *, has_trends: bool = False) -> Layout:
+    """Choose the window of columns that holds the cursor; the best provider's name gives way first, memory last.
+
+    `has_trends` says whether there is any trend to show.
+    """
+    wanted = [part for part in _GIVES_WAY if has_trends or part not in ("spark", "change")]
+    for dropped in range(len(wanted) + 1):
+        parts = frozenset(wanted[dropped:])
+        fixed = 2 + _GPU + _BEST + sum(_WIDTHS[part] for part in parts)
         room = max(_COLUMN_LEAST, width - fixed)
         fitting = room // _COLUMN_LEAST
         if fitting >= len(columns):
             column_width = min(_COLUMN_MOST, room // max(1, len(columns)))
-            return Layout(0, tuple(columns), column_width, has_vram, has_best_name, 0)
+            return Layout(0, tuple(columns), column_width, parts, 0)
     first = max(0, min(cursor_column - fitting // 2, len(columns) - fitting))
     shown = tuple(columns[first : first + fitting])
-    return Layout(first, shown, _COLUMN_LEAST, False, False, len(columns) - len(shown))
+    return Layout(first, shown, _COLUMN_LEAST, frozenset(), len(columns) - len(shown))
+
+
+def columns_begin(plan: Layout) -> int:
+    """Return the cell in which the first provider's column begins."""
+    return 2 + _GPU + (_VRAM if "vram" in plan.parts else 0)
 
 
 def header(plan: Layout, *, cursor_column: int) -> Content:
     """Return the line of column titles; the cursor's one stands out."""
     parts: list[Content | tuple[str, str] | str] = [("  " + left("GPU", _GPU), "$muted")]
-    if plan.has_vram:
+    if "vram" in plan.parts:
         parts.append((right("GiB", _VRAM), "$muted"))
     for position, column in enumerate(plan.columns):
         style = "$foreground bold" if plan.first + position == cursor_column else "$muted"
         parts.append((right(cut(plain(column.title), plan.column_width - 1), plan.column_width), style))
     parts.append((right("best", _BEST), "$muted"))
+    if "name" in plan.parts:
+        parts.append(" " * _BEST_NAME)
+    trend = left("  24 h" if "spark" in plan.parts else "", _SPARK if "spark" in plan.parts else 0)
+    change = right("trend" if "spark" in plan.parts else "24 h", _CHANGE) if "change" in plan.parts else ""
+    parts.append((trend + change, "$muted"))
     if plan.hidden:
         parts.append((f"  {plan.hidden} more ‹ ›", "$faint"))
     return join(*parts)
 
 
 def row(
-    price_row: PriceRow, plan: Layout, *, cursor_column: int, here: bool, focused: bool, titles: dict[str, str]
+    price_row: PriceRow,
+    plan: Layout,
+    *,
+    cursor_column: int,
+    here: bool,
+    focused: bool,
+    titles: Mapping[str, str],
+    trend: Trend | None = None,
 ) -> Content:
     """Return one GPU model's line. `here` is the cursor's row."""
     best = price_row.best
@@ -85,20 +116,50 @@ def row(
         ("▌ " if here else "  ", "$accent"),
         (left(plain(price_row.gpu), _GPU), "bold" if here else ""),
     ]
-    if plan.has_vram:
+    if "vram" in plan.parts:
         parts.append((right(str(price_row.vram_gib or "–"), _VRAM), "$muted"))
     for position, column in enumerate(plan.columns):
         cell = price_row.cells.get(column.name)
         is_cursor = here and plan.first + position == cursor_column
         is_best = cell is not None and best is not None and cell.provider == best.provider
         parts.append(_cell(cell, column, plan.column_width, is_cursor=is_cursor and focused, is_best=is_best))
-    if best is None:
-        parts.append((right("–", _BEST), "$faint"))
-    else:
-        parts.append((right(money.price(best.price_micro_usd_per_gpu_hour), _BEST), "bold"))
-        if plan.has_best_name:
-            parts.append(("  " + left(plain(titles.get(best.provider, best.provider)), _BEST_NAME - 2), "$muted"))
+    price = money.price(best.price_micro_usd_per_gpu_hour) if best else "–"
+    parts.append((right(price, _BEST), "bold" if best else "$faint"))
+    if "name" in plan.parts:
+        name = plain(titles.get(best.provider, best.provider)) if best else ""
+        parts.append(("  " + left(name, _BEST_NAME - 2), "$muted"))
+    if "spark" in plan.parts:
+        parts.append(("  " + _spark(trend), "$muted"))
+    if "change" in plan.parts:
+        parts.append(_change(trend))
     return join(*parts)
+
+
+def _spark(trend: Trend | None) -> str:
+    """Return a day as bars, the dearest moment the highest; blank where no price was known."""
+    known = [price for price in trend.prices if price is not None] if trend else []
+    if trend is None or not known:
+        return " " * SLICES
+    low, spread = min(known), max(known) - min(known)
+    last = len(_BARS) - 1
+    return "".join(
+        " " if price is None else _BARS[round((price - low) / spread * last)] if spread else _BARS[_FLAT]
+        for price in trend.prices
+    )
+
+
+_BARS = "▁▂▃▄▅▆▇"
+_FLAT = 2
+
+
+def _change(trend: Trend | None) -> tuple[str, str]:
+    if trend is None:
+        return " " * _CHANGE, ""
+    percent = round(trend.change * 100)
+    if not percent:
+        return right("0 %", _CHANGE), "$faint"
+    sign, style = ("−", "$state-running") if percent < 0 else ("+", "$state-waiting")
+    return right(f"{sign}{abs(percent)} %", _CHANGE), style
 
 
 def _cell(cell: PriceCell | None, column: Column, width: int, *, is_cursor: bool, is_best: bool) -> Content:
@@ -121,7 +182,8 @@ def _cell(cell: PriceCell | None, column: Column, width: int, *, is_cursor: bool
 class CellView:
     """What is behind a cell: its offers as quotes, the cheapest first and sold-out ones last.
 
-    `offer_count` counts all of them, `quotes` may hold fewer; `source` says with which key they were fetched.
+    `offer_count` counts all of them, `quotes` may hold fewer; `source` says with which key they were fetched, `past` what
+    the price was over the last days.
     """
 
     column: Column
@@ -131,6 +193,8 @@ class CellView:
     billing: BillingRule
     boot_s: int
     source: str
+    expected_s: int
+    past: Summary | None = None
 
 
 def cell_title(view: CellView, width: int) -> Content:
@@ -158,15 +222,28 @@ def cell_body(view: CellView, width: int, height: int) -> Content:
     lines = [_prices(view).truncate(width, ellipsis=True)]
     if column.problem:
         lines.append(styled(f"   ✕ {plain(column.problem)}", "$state-failed").truncate(width, ellipsis=True))
-    sold_out = sum(quote.offer.stock is Stock.NONE for quote in view.quotes)
+    if view.past is not None and height > _SHORT:
+        lines.append(_past(view.past).truncate(width, ellipsis=True))
     room = height - len(lines)
-    shown = max(0, room if view.offer_count <= room and not sold_out else room - 1)
+    shown = max(0, room if view.offer_count <= room else room - 1)
     lines += [_offer_line(quote, width) for quote in view.quotes[:shown]]
-    rest = max(0, view.offer_count - shown)
-    tail = [f"{rest} more" if rest else "", f"{sold_out} sold out" if sold_out else ""]
-    if any(tail):
-        lines.append(styled("   " + "   ".join(filter(None, tail)), "$faint"))
+    if (rest := view.offer_count - shown) > 0:
+        lines.append(join((f"   {rest} more: ", "$faint"), ("enter", "$accent"), (" shows them", "$faint")))
     return Content("\n").join(lines)
+
+
+_SHORT = 4
+
+
+def _past(past: Summary) -> Content:
+    """Return what the price was over the last days, by how long each one held."""
+    days = round(past.span_ms / 86_400_000)
+    return join(
+        f"   {days} d ",
+        *(part for label, price in (("p10", past.low), ("p50", past.middle), ("p90", past.high))
+          for part in ((f"  {label} ", "$muted"), money.price(price))),
+        (f"   in stock {past.available:.0%} of the time", "$muted"),
+    )  # fmt: skip
 
 
 def _prices(view: CellView) -> Content:
@@ -176,12 +253,19 @@ def _prices(view: CellView) -> Content:
     effective = money.price(cheapest.effective_micro_usd_per_hour // count)
     facts = [
         join((right(listed, 7), "$best bold"), (" list", "$muted")),
-        join((effective, "bold"), (" effective for an hour's work", "$muted")),
+        join((effective, "bold"), (f" effective for {span(view.expected_s)}", "$muted")),
+        styled(_count(view), "$muted"),
         styled(f"starts in about {span(view.boot_s)}", "$muted"),
     ]
     if view.billing.minimum_s:
         facts.append(styled(f"{span(view.billing.minimum_s)} billed at least", "$muted"))
     return Content("   ").join(facts)
+
+
+def _count(view: CellView) -> str:
+    sold_out = sum(quote.offer.stock is Stock.NONE for quote in view.quotes)
+    offers = f"{view.offer_count} offer{'s' if view.offer_count != 1 else ''}"
+    return f"{offers}, {sold_out} sold out" if sold_out else offers
 
 
 def _offer_line(quote: Quote, width: int) -> Content:

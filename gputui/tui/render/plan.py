@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 
+from gputui.core.guards import ARMED, guard_of
 from gputui.core.metering import billed_seconds
-from gputui.core.routing import Plan, Quote, Rejection
-from gputui.model.types import JobKind, JobSpec, Offer
+from gputui.core.routing import CONSTRAINTS, Plan, Quote, Rejection
+from gputui.model.types import JobKind, JobSpec, Offer, Priority, Volume
 from gputui.model.units import MicroUsd, Ms, cost_of_seconds, format_age
+from gputui.model.vitals import Vitals
 from gputui.providers.registry import ProviderInfo
 from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
 from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
 
 Info = Callable[[str], ProviderInfo]
+
+DAY_S = 86_400
 
 
 def candidates(plan: Plan, info: Info, width: int, rows: int) -> Content:
@@ -25,7 +29,8 @@ def candidates(plan: Plan, info: Info, width: int, rows: int) -> Content:
         *(_loser(plain(info(name).title), plain(why), "", width) for name, why in plan.unavailable.items()),
         *_losers(plan.rejections, info, width),
     ]
-    room = max(4, rows - 2)
+    second = styled(why_second(plan, info), "$muted").wrap(max(20, width - 5)) if len(plan.quotes) > 1 else []
+    room = max(4, rows - 2 - len(second))
     kept = max(1, room - min(len(losers) + 1, room // 2))
     quotes = plan.quotes[:kept]
     lines = []
@@ -35,12 +40,45 @@ def candidates(plan: Plan, info: Info, width: int, rows: int) -> Content:
         lines += [_quote(position, quote, info, columns) for position, quote in enumerate(quotes, start=1)]
     if len(plan.quotes) > kept:
         lines.append(styled(f"     {len(plan.quotes) - kept} more that fit", "$faint"))
+    lines += [Content.assemble("     ", line) for line in second]
     if losers:
         room = max(1, rows - len(lines) - 2)
         lines += [Content(""), *losers[:room]]
         if len(losers) > room:
             lines.append(styled(f"     {len(losers) - room} more reasons", "$faint"))
     return Content("\n").join(lines)
+
+
+def why_second(plan: Plan, info: Info) -> str:
+    """Return why the second candidate is not the first: what it costs more, or what else the first is better at."""
+    best, second = plan.quotes[:2]
+    priority = plan.spec.priority
+    if priority is Priority.SPEED:
+        if best.offer.gpu != second.offer.gpu:
+            return f"1 comes first: its {plain(best.offer.gpu)} is the faster GPU"
+        boots_s = [info(quote.offer.provider).typical_boot_s for quote in (best, second)]
+        if boots_s[0] < boots_s[1]:
+            return f"2 starts about {span(boots_s[1] - boots_s[0])} later than 1"
+    if priority is Priority.AVAILABILITY:
+        stocks = [stock_badge(quote.offer.stock).word for quote in (best, second)]
+        if stocks[0] != stocks[1]:
+            return f"2 is {stocks[1]}, 1 is {stocks[0]}"
+        if (best.offer.reliability or 0) > (second.offer.reliability or 0):
+            return f"2 is less reliable: {_share(second.offer)}, 1 {_share(best.offer)}"
+    dearer = second.total_micro_usd - best.total_micro_usd
+    if dearer <= 0:
+        return "2 costs the same as 1"
+    listed = second.offer.price_micro_usd_per_hour - best.offer.price_micro_usd_per_hour
+    added = second.effective_micro_usd_per_hour - best.effective_micro_usd_per_hour - listed
+    whys = [
+        f"its list price is {money.rate(abs(listed))} {'higher' if listed > 0 else 'lower'}" if listed else "",
+        f"its start and minimum add {money.amount(added)}/h" if added >= 5_000 else "",
+    ]
+    return f"2 is {money.amount(dearer)} dearer for {span(plan.spec.expected_s)}: " + ", ".join(filter(None, whys))
+
+
+def _share(offer: Offer) -> str:
+    return f"{offer.reliability:.1%}" if offer.reliability is not None else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +140,68 @@ def _short(seconds: int) -> str:
 
 
 def _losers(rejections: Sequence[Rejection], info: Info, width: int) -> list[Content]:
-    """Return one line per provider and reason: fifty sold-out regions are one fact, not fifty."""
+    """Return one line per provider and reason: fifty sold-out regions are one fact, not fifty.
+
+    Those that nearly fit come first; of other providers than the one wanted, and of other sizes, one line says how many.
+    """
+    nearest_first = sorted(rejections, key=lambda rejection: -_ORDER[rejection.constraint])
     groups: dict[tuple[str, str], int] = {}
-    for rejection in rejections:
-        key = (rejection.offer.provider, rejection.reason)
-        groups[key] = groups.get(key, 0) + 1
-    return [
+    for rejection in nearest_first:
+        if rejection.constraint not in _SUMMED:
+            key = (rejection.offer.provider, rejection.reason)
+            groups[key] = groups.get(key, 0) + 1
+    lines = [
         _loser(plain(info(provider).title), plain(reason), f"  {count} offers" if count > 1 else "", width)
         for (provider, reason), count in groups.items()
     ]
+    elsewhere = [rejection for rejection in rejections if rejection.constraint == "provider"]
+    if elsewhere:
+        names = ", ".join(sorted({plain(info(rejection.offer.provider).title) for rejection in elsewhere}))
+        only = plain(info(elsewhere[0].want).title)
+        lines.append(_loser("elsewhere", f"only {only} allowed: {names}", f"  {_offers(len(elsewhere))}", width))
+    sizes = [rejection for rejection in rejections if rejection.constraint == "gpu-count"]
+    if sizes:
+        counts = ", ".join(str(count) for count in sorted({rejection.offer.gpu_count for rejection in sizes}))
+        lines.append(
+            _loser("other sizes", f"{sizes[0].want} asked for: {counts} GPUs", f"  {_offers(len(sizes))}", width)
+        )
+    return lines
+
+
+_ORDER = {name: place for place, name in enumerate(CONSTRAINTS)}
+_SUMMED = ("provider", "gpu-count")
+
+
+def _offers(count: int) -> str:
+    return f"{count} offer{'s' if count != 1 else ''}"
 
 
 def _loser(title: str, why: str, count: str, width: int) -> Content:
-    head = join(("   ✕ ", "$faint"), (left(title, 11), "$muted"))
+    head = join(("   ✕ ", "$faint"), (left(title, 12), "$muted"))
     if head.cell_length + len(why) + len(count) > width:
         count = ""
     return join(head, (cut(why, width - head.cell_length - len(count)), "$muted"), (count, "$faint"))
 
 
-def worst_case(spec: JobSpec, quote: Quote, info: ProviderInfo) -> MicroUsd | None:
+def steps(titles: Sequence[str], width: int, *, here: int, wrong: Collection[int], note: str) -> Content:
+    """Return the line of steps; the present one stands out, and those with a mistake are crossed."""
+    parts: list[Content | tuple[str, str] | str] = []
+    for place, name in enumerate(titles):
+        style = "$state-failed" if place in wrong else "$accent" if place == here else "$muted"
+        mark = "✕" if place in wrong else str(place + 1)
+        parts += [(" › ", "$faint")] if place else []
+        parts += [(f"{mark} {name}", f"{style} bold" if place == here else style)]
+    line = join(*parts)
+    right_title = styled(note, "$faint") if line.cell_length + len(note) + 12 <= width else ""
+    return rule(line, width, right_title=right_title)
+
+
+def title(text: str, width: int, right_title: Content | str) -> Content:
+    """Return the line over a part of the page."""
+    return rule(join((text, "bold")), width, right_title=right_title)
+
+
+def worst_case(spec: JobSpec, offer: Offer, info: ProviderInfo) -> MicroUsd | None:
     """Return the most a run on this offer can cost, None when nothing limits its duration."""
     if spec.max_duration_s is None:
         return None
@@ -130,35 +211,40 @@ def worst_case(spec: JobSpec, quote: Quote, info: ProviderInfo) -> MicroUsd | No
         minimum_s=info.billing.minimum_s,
         round_up=True,
     )
-    return cost_of_seconds(quote.offer.price_micro_usd_per_hour, billed_s)
+    return cost_of_seconds(offer.price_micro_usd_per_hour, billed_s)
 
 
 def bill(plan: Plan, spec: JobSpec, info: Info, width: int) -> Content:
-    """Return the line under the candidates: the best one's rate and the most it can come to."""
+    """Return what the best candidate costs: its rate, the run as it is expected, and the most it can come to."""
     best = plan.require_quote()
-    worst = worst_case(spec, best, info(best.offer.provider))
-    rate = join((money.rate(best.offer.price_micro_usd_per_hour), "bold"), "   ")
+    worst = worst_case(spec, best.offer, info(best.offer.provider))
+    expected = join(
+        (money.rate(best.offer.price_micro_usd_per_hour), "bold"),
+        (f"   about {money.amount(best.total_micro_usd)} for {span(spec.expected_s)}", "$muted"),
+    )
     if worst is not None:
-        limit = f" at most, for {span(spec.max_duration_s)}"
-        text = join(rate, (money.amount(worst), "bold"), (limit, "$muted"))
+        most = join((money.amount(worst), "bold"), (f" at most, for {span(spec.max_duration_s)}", "$muted"))
     else:
-        until = ": until it ends or is stopped" if width >= 52 else ""
-        text = join(rate, ("no limit set", "$state-waiting bold"), (until, "$state-waiting"))
-    return Content("\n").join([rule("", width), text.truncate(width, ellipsis=True)])
+        day = money.amount(cost_of_seconds(best.offer.price_micro_usd_per_hour, DAY_S))
+        most = join(("no limit", "$state-waiting bold"), (f": {day} for every day it runs", "$state-waiting"))
+    return Content("\n").join([rule("", width), *(line.truncate(width, ellipsis=True) for line in (expected, most))])
 
 
-def review(spec: JobSpec, plan: Plan, info: Info, *, now_ms: Ms, width: int, attempts: int, gap: int) -> Content:
+def review(
+    spec: JobSpec, plan: Plan, info: Info, *, now_ms: Ms, max_age_s: float, width: int, attempts: int, gap: int
+) -> Content:
     """Return the whole review: what is created, where, what it costs, what guards it, what happens when it cannot be had.
 
-    `gap` is the number of line breaks between its parts.
+    `attempts` is how many offers are tried, `max_age_s` the age from which prices are old, `gap` the number of line breaks
+    between its parts.
     """
     quote = plan.require_quote()
     provider = info(quote.offer.provider)
     blocks = [
-        _block("What", _what(spec), width),
-        _block("Where", _where(quote, provider), width),
-        _block("Cost", _cost(spec, quote, provider, now_ms), width),
-        _block("Guards", _guards(spec), width),
+        _block("What", _what(spec, plan.volumes), width),
+        _block("Where", _where(quote, spec, provider), width),
+        _block("Cost", _cost(spec, plan, info, now_ms=now_ms, max_age_s=max_age_s, attempts=attempts), width),
+        _block("Guards", _guards(spec, provider), width),
         _block("If it goes wrong", _otherwise(plan, info, attempts), width),
     ]
     return Content("\n" * gap).join(blocks)
@@ -174,7 +260,7 @@ def _block(title: str, rows: Sequence[tuple[str, Content]], width: int) -> Conte
     return Content("\n").join(lines)
 
 
-def _what(spec: JobSpec) -> list[tuple[str, Content]]:
+def _what(spec: JobSpec, volumes: Sequence[Volume]) -> list[tuple[str, Content]]:
     if spec.kind is JobKind.MACHINE:
         rows = [("kind", Content("a machine to log in to; it runs until you stop it"))]
     else:
@@ -184,69 +270,116 @@ def _what(spec: JobSpec) -> list[tuple[str, Content]]:
         rows.append(("env", join(", ".join(plain(name) for name in spec.env), ("   values not shown", "$faint"))))
     if spec.name:
         rows.append(("name", Content(plain(spec.name))))
+    rows += [
+        (
+            "volume",
+            join(plain(volume.name), (f"   at {plain(volume.mount_path, unknown='a path of its own')}", "$muted")),
+        )
+        for volume in volumes
+    ]
     return rows
 
 
-def _where(quote: Quote, info: ProviderInfo) -> list[tuple[str, Content]]:
+def _where(quote: Quote, spec: JobSpec, info: ProviderInfo) -> list[tuple[str, Content]]:
     offer = quote.offer
     machine = f"{offer.gpu_count} × {plain(offer.gpu)}"
-    hardware = [f"{offer.vcpus} vCPU" if offer.vcpus else "", f"{offer.ram_gib} GiB RAM" if offer.ram_gib else ""]
-    return [
-        ("provider", join((plain(info.title), "bold"), (f"   {plain(offer.region, unknown='any region')}", ""))),
-        ("machine", join(machine, ("   " + "  ".join(filter(None, hardware)), "$muted"))),
-        ("starts", Content(f"in about {span(info.typical_boot_s)}")),
+    disk_gib = spec.disk_gib or offer.disk_gib
+    hardware = [
+        f"{offer.vcpus} vCPU" if offer.vcpus else "",
+        f"{offer.ram_gib} GiB RAM" if offer.ram_gib else "",
+        f"{disk_gib} GiB disk" if disk_gib else "",
     ]
+    region, tier = plain(offer.region, unknown="any region"), offer.tier.value
+    rows = [
+        ("provider", join((plain(info.title), "bold"), f"   {region}", (f"   {tier}", "$muted"))),
+        ("machine", join(machine, ("   " + "  ".join(filter(None, hardware)), "$muted"))),
+    ]
+    if spec.os_image:
+        rows.append(("OS image", Content(plain(spec.os_image))))
+    rows.append(("starts", Content(f"in about {span(info.typical_boot_s)}")))
+    return rows
 
 
-def _cost(spec: JobSpec, quote: Quote, info: ProviderInfo, now_ms: Ms) -> list[tuple[str, Content]]:
+def _cost(
+    spec: JobSpec, plan: Plan, info: Info, *, now_ms: Ms, max_age_s: float, attempts: int
+) -> list[tuple[str, Content]]:
+    quote = plan.require_quote()
+    provider = info(quote.offer.provider)
     rate = quote.offer.price_micro_usd_per_hour
-    effective = money.rate(quote.effective_micro_usd_per_hour)
-    age = f"   fetched {format_age(now_ms - quote.offer.fetched_at_ms)} ago"
-    rows = [("rate", join((money.rate(rate), "bold"), (f"   {effective} effective for an hour's work{age}", "$muted")))]
-    if info.billing.minimum_s:
-        least = cost_of_seconds(rate, info.billing.minimum_s)
-        rows.append(
-            (
-                "at least",
-                Content(f"{money.amount(least)}: {info.title} bills {span(info.billing.minimum_s)} or more"),
-            )
+    effective = f"   {money.rate(quote.effective_micro_usd_per_hour)} effective for {span(spec.expected_s)}"
+    age_ms = now_ms - quote.offer.fetched_at_ms
+    age_style = "$state-waiting" if age_ms > max_age_s * 1000 else "$muted"
+    rows = [
+        (
+            "rate",
+            join(
+                (money.rate(rate), "bold"), (effective, "$muted"), (f"   fetched {format_age(age_ms)} ago", age_style)
+            ),
         )
-    worst = worst_case(spec, quote, info)
-    if worst is None:
-        day = money.amount(rate * 24)
-        rows.append(
-            (
-                "at most",
-                join(("no limit set", "$state-waiting bold"), (f": {day} for every day it runs", "$state-waiting")),
-            )
-        )
-    else:
-        boot = f" and a start of {span(info.typical_boot_s)}"
-        rows.append(
-            (
-                "at most",
-                join((money.amount(worst), "bold"), (f" for {span(spec.max_duration_s)}{boot}", "$muted")),
-            )
-        )
+    ]
+    if provider.billing.minimum_s:
+        least = money.amount(cost_of_seconds(rate, provider.billing.minimum_s))
+        minimum = span(provider.billing.minimum_s)
+        rows.append(("at least", Content(f"{least}: {provider.title} bills {minimum} or more")))
+    rows.append(("at most", _at_most(spec, plan.quotes[:attempts], info)))
     rows.append(
         ("afterwards", Content("nothing: the machine is deleted, and billed until the provider takes the deletion"))
     )
+    rows += [("", _volume_goes_on(volume)) for volume in plan.volumes]
     return rows
 
 
-def _guards(spec: JobSpec) -> list[tuple[str, Content]]:
+def _at_most(spec: JobSpec, tried: Sequence[Quote], info: Info) -> Content:
+    """Return the most it can cost, with what the dearest of the others that may be tried would come to."""
+    best = tried[0].offer
+    worst = worst_case(spec, best, info(best.provider))
+    if worst is None:
+        dearest = max(quote.offer.price_micro_usd_per_hour for quote in tried)
+        day, at_worst = (
+            money.amount(cost_of_seconds(rate, DAY_S)) for rate in (best.price_micro_usd_per_hour, dearest)
+        )
+        others = f", up to {at_worst} on the others that may be tried" if at_worst != day else ""
+        return join(
+            ("no limit set", "$state-waiting bold"),
+            (f": it costs {day} a day until it is stopped{others}", "$state-waiting"),
+        )
+    of_all = max(worst_case(spec, quote.offer, info(quote.offer.provider)) or 0 for quote in tried)
+    others = f"; {money.amount(of_all)} on the dearest of those that may be tried" if of_all > worst else ""
+    boot = f" and a start of {span(info(best.provider).typical_boot_s)}"
+    return join((money.amount(worst), "bold"), (f" for {span(spec.max_duration_s)}{boot}{others}", "$muted"))
+
+
+def _volume_goes_on(volume: Volume) -> Content:
+    price = volume.price_micro_usd_per_month
+    cost = f"{money.amount(price)} a month" if price is not None else "a price its provider does not tell"
+    return join((f"the volume {plain(volume.name)} goes on costing {cost}, as it does now", "$state-waiting"))
+
+
+def _guards(spec: JobSpec, info: ProviderInfo) -> list[tuple[str, Content]]:
+    """Return what keeps the job from costing more; what is known of the machine's own guard before there is one."""
     cap = spec.max_price_micro_usd_per_hour
-    limit = f"stopped after {span(spec.max_duration_s)}" if spec.max_duration_s else None
-    return [
-        ("duration", Content(limit) if limit else styled("none set", "$state-waiting")),
-        (
-            "price cap",
-            Content(f"{money.rate(cap)}; a dearer machine is ended at once")
-            if cap
-            else styled("none set", "$state-waiting"),
-        ),
-        ("watched by", Content("the agent, also when this window is closed")),
+    none = styled("none set", "$state-waiting")
+    rows = [
+        ("duration", Content(f"stopped after {span(spec.max_duration_s)}") if spec.max_duration_s else none),
+        ("price cap", Content(f"{money.rate(cap)}; a dearer machine is ended at once") if cap else none),
     ]
+    if spec.idle_stop_s:
+        threshold = spec.idle_threshold_percent
+        idle = f"stopped once every GPU was used less than {threshold} % for {span(spec.idle_stop_s)}"
+        rows.append(("idle", Content(idle)))
+    rows.append(("watched by", Content("the agent, also when this window is closed")))
+    # What the machine itself will say of its guard is not known yet; this is the best it can say.
+    guard = guard_of(spec, info.name, Vitals("", 0, guard=ARMED))
+    if guard is None or guard.why is None:
+        rows.append(
+            (
+                "by itself",
+                join(("armed", "$state-running"), (": the machine deletes itself once nobody watches it", "$muted")),
+            )
+        )
+    else:
+        rows.append(("by itself", join(("agent only", "$state-waiting"), (f": {plain(guard.why)}", "$muted"))))
+    return rows
 
 
 def _otherwise(plan: Plan, info: Info, attempts: int) -> list[tuple[str, Content]]:

@@ -6,6 +6,8 @@ Nothing that passes here can move the cursor, be read as markup or swap the orde
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
@@ -26,6 +28,16 @@ def plain(text: str | None, *, unknown: str = UNKNOWN) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_harmless(character) for character in text if character not in _DECEIVING)
+
+
+def homely(text: str) -> str:
+    """Return text with the user's home folder written as "~"."""
+    return text.replace(str(Path.home()), "~")
+
+
+def plain_lines(lines: Iterable[str]) -> str:
+    """Return several pieces of foreign text as lines of harmless characters."""
+    return "\n".join(plain(line) for line in lines)
 
 
 def _harmless(character: str) -> str:
@@ -90,3 +102,10 @@ def rule(title: Content | str, width: int, *, right_title: Content | str = "") -
     if fill < 1:
         return head.truncate(width, ellipsis=True)
     return Content.assemble(head, styled("─" * fill, "$rule"), tail)
+
+
+def hints(sentence: str, *keys: tuple[str, str]) -> Content:
+    """Return a calm block for a page with nothing on it: what is so, and keys with what they do, one under another."""
+    width = max((len(key) + len(says) for key, says in keys), default=0) + 2
+    lines = [join((key, "$accent bold"), (left(f"  {says}", width - len(key)), "$muted")) for key, says in keys]
+    return Content("\n").join([styled(sentence, "bold"), Content(""), *lines])

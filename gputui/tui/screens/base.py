@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
@@ -27,11 +28,14 @@ class BaseScreen(Screen[None]):
     """A page with the frame around it. Subclasses compose `body` and reload in `refresh_data`."""
 
     CRUMBS: ClassVar[tuple[str, ...]] = ()
-    HELP_SCOPES: ClassVar[tuple[str, ...]] = ()
+    """What a screen that lies on top of a page adds to the way there."""
+    HELP: ClassVar[str] = ""
+    HELP_TABLE: ClassVar[tuple[str, Sequence[tuple[str, str]]] | None] = None
+    """A title and rows of what is to be known here besides keys."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_FROM, "-wide")]  # noqa: RUF012 - as Textual has it
 
     def compose(self) -> ComposeResult:
-        yield FrameHeader(self.CRUMBS)
+        yield FrameHeader(self._crumbs())
         yield AlertLine()
         yield from self.body()
         yield FrameFooter()
@@ -45,6 +49,23 @@ class BaseScreen(Screen[None]):
 
     def tick(self) -> None:
         """Repaint what changes with time alone; called every second, every few over SSH."""
+
+    def accounts_known(self) -> None:
+        """Called once the keys were looked up: only now is it known whom to ask."""
+
+    def obstacle(self, action: str) -> str | None:
+        """Return why an action cannot be done now: its key is dim, and pressing it says so. None when it can."""
+        return None
+
+    def explain(self, action: str) -> bool:
+        """Say why an action cannot be done; False when it can."""
+        why = self.obstacle(action)
+        if why is not None:
+            self.notify(why, markup=False)
+        return why is not None
+
+    def _crumbs(self) -> tuple[str, ...]:
+        return (*self.gputui.way_here(), *self.CRUMBS)
 
     @property
     def is_narrow(self) -> bool:
@@ -79,9 +100,13 @@ class BaseScreen(Screen[None]):
         except GputuiError as error:
             self.gputui.tell(error)
 
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave, unless it was left already: the second of two keys in a burst would take another screen away."""
+        return super().dismiss(result) if self.is_current else AwaitComplete()
+
     def show_frame(self, facts: FrameFacts | None) -> None:
         if facts is not None:
-            self.query_one(FrameHeader).show(facts)
+            self.query_one(FrameHeader).show(facts, self._crumbs())
             self.query_one(AlertLine).show(facts.alert)
 
     def _store_changed(self, facts: FrameFacts) -> None:

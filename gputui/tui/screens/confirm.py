@@ -1,4 +1,4 @@
-"""A question before something that is hard to undo. The focus starts on No."""
+"""A question before something that is hard to undo. The focus starts on No, or where a name has to be typed first."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
 
 from gputui.tui import bindings
 from gputui.tui.render.text import join, plain
+from gputui.tui.screens.modal import Modal
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a title, lines that say what it means, and the words on the two buttons."""
+    """What is asked: a title, lines that say what it means, and the words on the two buttons.
+
+    With `typed`, yes can be said only once exactly that was typed: the name of what is lost, or the id of a stranger.
+    """
 
     title: str
     lines: Sequence[str]
     yes: str = "Yes"
     no: str = "No"
     is_danger: bool = False
+    typed: str = ""
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Modal[bool]):
     """Dismissed with True or False."""
 
     CSS_PATH = "confirm.tcss"
     BINDINGS = bindings.CONFIRM
-    HELP_SCOPES: ClassVar[tuple[str, ...]] = ("confirm",)
     HELP: ClassVar[str] = "y does it; n, escape or enter leave everything as it is."
 
     def __init__(self, question: Question) -> None:
@@ -45,22 +48,44 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(join(plain(question.title)), id="title")
             for line in question.lines:
                 yield Static(join(plain(line)), classes="line")
+            if question.typed:
+                yield Static(
+                    join(("Type ", "$muted"), (plain(question.typed), "bold"), (" to say yes:", "$muted")),
+                    classes="line",
+                )
+                field = Input(compact=True, id="typed")
+                field.cursor_blink = False
+                yield field
             with Horizontal(id="buttons"):
                 yield Button(join((question.no, ""), (" n", "$faint")), id="no", compact=True)
                 yield Button(join((question.yes, ""), (" y", "$faint")), id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.set_class(self._question.is_danger, "-danger")
-        self.query_one("#no", Button).focus()
+        self.query_one("#yes", Button).disabled = bool(self._question.typed)
+        self.query_one("#typed" if self._question.typed else "#no").focus()
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
 
+    @on(Input.Changed, "#typed")
+    def _typed(self, event: Input.Changed) -> None:
+        self.query_one("#yes", Button).disabled = event.value.strip() != plain(self._question.typed).strip()
+
+    @on(Input.Submitted, "#typed")
+    def _submitted(self) -> None:
+        """Enter only moves on: what destroys is said yes to by itself."""
+        self.query_one("#no" if self.query_one("#yes", Button).disabled else "#yes", Button).focus()
+
     def action_answer(self, yes: bool) -> None:
-        self.dismiss(yes)
+        if not (yes and self.query_one("#yes", Button).disabled):
+            self.dismiss(yes)
 
     def action_other(self) -> None:
         focused = self.focused
+        if self._question.typed:
+            self.focus_next()
+            return
         other = "#yes" if focused is not None and focused.id == "no" else "#no"
         self.query_one(other, Button).focus()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,18 +10,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 
 from gputui.tui import bindings
-from gputui.tui.render.text import join, left, rule
+from gputui.tui.render.text import join, left, rule, spread, styled
+from gputui.tui.screens.modal import Modal
 from gputui.tui.widgets.frame import FrameFooter
 from gputui.tui.widgets.painted import Painted
 
 WIDTH = 88
-_TITLES = {"list": "In the list", "log": "In the log", "form": "In a choice"}
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """A page of keys, grouped by where they work."""
 
     CSS_PATH = "help.tcss"
@@ -44,21 +44,50 @@ class HelpScreen(ModalScreen[None]):
         about = self._about
         width = min(width, WIDTH)
         lines = [*Content(getattr(about, "HELP", "")).wrap(max(1, width)), Content("")]
-        for scope in getattr(about, "HELP_SCOPES", ()):
-            lines += self._section(_TITLES.get(scope, "This page"), (scope,), width)
-        lines += self._section("Everywhere", ("go", "app"), width)
+        groups = self._groups()
+        last = groups.popitem() if len(groups) > 1 else None  # what works everywhere comes at the end
+        for title, found in groups.items():
+            lines += self._section(title, found, width)
+        if table := getattr(about, "HELP_TABLE", None):
+            title, rows = table
+            lines += [rule(join((title, "bold")), width), *(_row(shown, says, 28) for shown, says in rows), Content("")]
+        if last is not None:
+            lines += self._section(*last, width)
         return Content("\n").join(lines)
 
-    def _section(self, title: str, scopes: tuple[str, ...], width: int) -> list[Content]:
-        rows = [(self._written(binding), binding.tooltip) for binding in bindings.in_scopes(*scopes)]
-        return [rule(join((title, "bold")), width), *self._table(rows), Content("")]
+    def _groups(self) -> dict[str, list[Binding]]:
+        """Return every binding that works on the page by its group: the page's own, its widgets', the application's."""
+        groups: dict[str, list[Binding]] = {}
+        seen: set[str] = set()
+        for node in (self._about, *self._about.query("*"), self.app):
+            keys: set[str] = set()
+            for binding in _bindings_of(type(node)):
+                own = set(binding.key.split(","))
+                if binding.id and binding.group and binding.id not in seen and not own <= keys:
+                    seen.add(binding.id)
+                    groups.setdefault(binding.group.description, []).append(binding)
+                keys |= own
+        return groups
+
+    def _section(self, title: str, found: Sequence[Binding], width: int) -> list[Content]:
+        rows = [_row(self._written(binding), binding.tooltip, 14, binding.id or "", width) for binding in found]
+        return [rule(join((title, "bold")), width), *rows, Content("")]
 
     def _written(self, binding: Binding) -> str:
-        """Return every key of a binding as it is written."""
-        keys = [self.app.get_key_display(replace(binding, key=key, key_display=None)) for key in binding.key.split(",")]
-        return " ".join(dict.fromkeys(keys))
+        """Return every key of a binding as it is written, the user's own ones where there are any."""
+        keys = self.app._keymap.get(binding.id or "") or binding.key
+        shown = [self.app.get_key_display(replace(binding, key=key, key_display=None)) for key in keys.split(",")]
+        return " ".join(dict.fromkeys(shown))
 
-    @staticmethod
-    def _table(rows: Iterable[tuple[str, str]]) -> Iterator[Content]:
-        for shown, tooltip in rows:
-            yield join("  ", (left(shown, 14), "$accent bold"), tooltip)
+
+def _bindings_of(kind: type) -> Iterator[Binding]:
+    """Yield the bindings of a class, then of what it is made from: those are hidden by the same keys of the former."""
+    for base in kind.__mro__:
+        for binding in base.__dict__.get("BINDINGS", ()):
+            if isinstance(binding, Binding):
+                yield binding
+
+
+def _row(shown: str, says: str, room: int, ident: str = "", width: int = 0) -> Content:
+    line = join("  ", (left(shown, room), "$accent bold"), says)
+    return spread(line, styled(ident, "$faint"), width) if line.cell_length + len(ident) + 2 <= width else line

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import SuspendNotSupported
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
@@ -16,21 +15,24 @@ from textual.widgets import Static
 
 from gputui.core.login import login_argv
 from gputui.core.reports import JobReport
-from gputui.core.runner.logfile import index_path, read_marks
 from gputui.model.errors import GputuiError
 from gputui.providers.registry import PROVIDERS, provider_info
 from gputui.tui import bindings
+from gputui.tui.clipboard import copy
 from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import jobs as jobs_render
 from gputui.tui.render import money
+from gputui.tui.render.tabs import neighbour, tab_title
 from gputui.tui.render.text import join, left, plain, rule, styled
 from gputui.tui.screens.base import BaseScreen
 from gputui.tui.screens.confirm import ConfirmScreen, Question
+from gputui.tui.widgets.log_pane import LogPane
 from gputui.tui.widgets.log_view import LogView
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
 JOBS_SHOWN = 200
+_OF_A_JOB = ("stop", "ssh", "copy_ssh", "again", "focus_log", "toggle_events", "zoom")
 
 
 def provider_title(name: str) -> str:
@@ -41,10 +43,8 @@ def provider_title(name: str) -> str:
 class JobsScreen(BaseScreen):
     """A list and the job under its cursor."""
 
-    CRUMBS = ("Jobs",)
-    HELP_SCOPES = ("jobs", "list", "log")
     CSS_PATH = "jobs.tcss"
-    BINDINGS = bindings.JOBS
+    BINDINGS = bindings.JOBS + bindings.TABS
     HELP: ClassVar[str] = (
         "Enter or l moves to the log, escape back to the list. Closing gputui changes nothing for a job: "
         "the agent goes on, and the log is here when you come back. x asks before it stops anything."
@@ -63,7 +63,7 @@ class JobsScreen(BaseScreen):
             with Vertical(id="right"):
                 yield Painted(id="detail")
                 yield Painted(id="log-title")
-                yield LogView(id="log")
+                yield LogPane(id="log-pane")
                 with VerticalScroll(id="events"):
                     yield Painted(id="event-lines")
         yield Static(id="empty")
@@ -106,22 +106,20 @@ class JobsScreen(BaseScreen):
     @on(RowList.Moved)
     def _show_job(self) -> None:
         report = self.report
-        log = self.query_one(LogView)
-        log.open(self.desk.log_path(report.job.id) if report is not None else None)
+        pane = self.query_one(LogPane)
         if report is None:
+            pane.open(None, name="")
             return
+        pane.open(self.desk.log_path(report.job.id), name=report.job.name)
         now_ms = self.desk.clock.now_ms()
         events = self.desk.events(report.job.id)
         self.query_one("#detail", Painted).show(
             lambda width: jobs_render.detail(report, events, now_ms=now_ms, width=width, title=provider_title)
         )
         if self.has_class("-events"):
-            self.query_one("#event-lines", Painted).show(lambda width: jobs_render.event_lines(events, width))
+            self.query_one("#event-lines", Painted).show(lambda width: jobs_render.event_lines(report, events, width))
         alive = sum(not found.job.status.is_final for found in self._reports.values())
-        title = join(
-            ("Jobs", "bold"),
-            (f" newest {JOBS_SHOWN}" if len(self._reports) == JOBS_SHOWN else f" {len(self._reports)}", "$muted"),
-        )
+        title = tab_title("jobs", f"{JOBS_SHOWN}+" if len(self._reports) == JOBS_SHOWN else len(self._reports))
         self.query_one("#list-title", Painted).show(
             lambda width: rule(title, width, right_title=styled(f"{alive} live", "$muted"))
         )
@@ -133,30 +131,14 @@ class JobsScreen(BaseScreen):
         report = self.report
         if report is None:
             return
-        log = self.query_one(LogView)
         tabs = ("Events", "Log") if self.has_class("-events") else ("Log", "Events")
         title = join((tabs[0], "bold"), (f"  {tabs[1]} e", "$faint"))
         if self.has_class("-zoomed"):
             title = join((plain(report.job.name), "bold"), "  ", title)
-        facts: list[Content] = []
-        if not self.has_class("-events"):
-            if log.problem:
-                facts.append(styled(log.problem, "$state-failed"))
-            facts += self._log_facts(log, is_over=report.job.status.is_final)
-            facts += _lost_stretches(self.desk.log_path(report.job.id))
-        right_title = Content("  ").join(facts)
-        self.query_one("#log-title", Painted).show(lambda width: rule(title, width, right_title=right_title))
-
-    @staticmethod
-    def _log_facts(log: LogView, *, is_over: bool) -> list[Content]:
-        if not log.line_count:
-            return [styled("no log" if is_over else "no log yet", "$muted")]
-        facts = [styled(f"{log.line_count:,} lines", "$muted")]
-        if not log.follows:
-            facts.insert(0, styled("paused: f follows", "$state-waiting"))
-        elif not is_over:
-            facts.insert(0, styled("following", "$state-running"))
-        return facts
+        facts = self.query_one(LogPane).facts(is_over=report.job.status.is_final)
+        if self.has_class("-events"):
+            facts = []
+        self.query_one("#log-title", Painted).show(lambda width: jobs_render.log_title(title, facts, width))
 
     def _paint(self, key: str, width: int, here: bool) -> list[Content]:
         paint = jobs_render.wide_row if self.is_narrow else jobs_render.row
@@ -174,14 +156,30 @@ class JobsScreen(BaseScreen):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "stop" and self.is_mounted:
-            report = self.report
-            return None if report is None or report.job.status.is_final else True
-        if action == "ssh" and self.is_mounted:
-            return True if self.report is not None and jobs_render.can_log_in(self.report) else None
-        if action in ("focus_log", "again", "toggle_events", "zoom") and self.is_mounted and self.report is None:
+        return None if self.is_mounted and self._why_not(action) else True
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why a key that is dim does nothing."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and not active.enabled and active.node is self:
+            event.stop()
+            why = self._why_not(active.binding.action)
+            self.notify(why or "Not now.", markup=False)
+
+    def _why_not(self, action: str) -> str | None:
+        """Return why something cannot be done with the job under the cursor, None when it can."""
+        if action not in _OF_A_JOB:
             return None
-        return True
+        report = self.report
+        if report is None:
+            return "There is no job yet. n describes one."
+        if action == "stop" and report.job.status.is_final:
+            return f"{plain(report.job.name)} is over: there is nothing to stop."
+        if action in ("ssh", "copy_ssh"):
+            if self.gputui.demo:
+                return "The machines of the demo are simulated: there is nothing to log in to."
+            return jobs_render.why_no_login(report)
+        return None
 
     @on(RowList.Chosen)
     def action_focus_log(self) -> None:
@@ -201,6 +199,8 @@ class JobsScreen(BaseScreen):
 
     def escape(self) -> bool:
         """Give the screen back, leave the log. Returns False when there was nothing to leave."""
+        if not self.has_class("-events") and self.query_one(LogPane).escape():
+            return True
         if self.has_class("-zoomed"):
             self.action_zoom()
             return True
@@ -214,6 +214,9 @@ class JobsScreen(BaseScreen):
             return True
         return False
 
+    def action_tab(self, steps: int) -> None:
+        self.gputui.action_go(neighbour("jobs", steps))
+
     def action_new(self) -> None:
         self.gputui.action_go("deploy")
 
@@ -223,18 +226,38 @@ class JobsScreen(BaseScreen):
 
     def action_ssh(self) -> None:
         """Give the terminal to ssh until it ends."""
-        report = self.report
-        if report is None or report.placement is None:
+        argv = self._login_argv()
+        if argv is None:
             return
         try:
-            argv = login_argv(self.desk.paths, report.placement)
             with self.app.suspend():
                 self.gputui.run_outside(argv)
         except SuspendNotSupported:
-            command = f"gputui machines ssh {plain(report.job.name)}"
-            self.notify(f"This terminal cannot be lent to ssh. Run: {command}", markup=False)
+            self.notify(
+                f"This terminal cannot be lent to ssh. Run: {shlex.join(argv)}",
+                title="Log in",
+                markup=False,
+                timeout=30,
+            )
+        except OSError as error:
+            self.notify(f"ssh could not be started: {error.strerror}.", severity="error", markup=False)
+        self.gputui.look()
+
+    def action_copy_ssh(self) -> None:
+        """Copy the command that logs in."""
+        argv = self._login_argv()
+        if argv is not None:
+            copy(self.app, [shlex.join(argv)], "the ssh command")
+
+    def _login_argv(self) -> list[str] | None:
+        report = self.report
+        if report is None or report.placement is None:
+            return None
+        try:
+            return login_argv(self.desk.paths, report.placement)
         except GputuiError as error:
             self.gputui.tell(error)
+            return None
 
     def action_stop(self) -> None:
         """Ask, then wish the job stopped."""
@@ -269,18 +292,3 @@ class JobsScreen(BaseScreen):
         except GputuiError as error:
             self.gputui.tell(error)
         self.gputui.look()
-
-
-def _lost_stretches(log_path: Path) -> list[Content]:
-    """Return a warning when parts of a log never reached this machine."""
-    try:
-        count = _count_gaps(log_path, index_path(log_path).stat().st_size)
-    except OSError:
-        return []
-    return [styled(f"{count} stretch{'es' if count != 1 else ''} lost", "$state-failed")] if count else []
-
-
-@lru_cache(maxsize=16)
-def _count_gaps(log_path: Path, index_bytes: int) -> int:
-    """Count lost stretches; the index's size is part of the question, so that a grown index is read anew."""
-    return sum(mark.gap is not None for mark in read_marks(log_path))

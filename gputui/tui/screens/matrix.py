@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
+from textual.app import SuspendNotSupported
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from gputui.core import catalog, routing
+from gputui.core import catalog, price_history, routing
 from gputui.core.accounts import Account
-from gputui.core.catalog import PriceRow, RefreshOutcome
+from gputui.core.catalog import PriceRow
+from gputui.core.price_history import Trend
+from gputui.core.query import quoted
 from gputui.model.types import JobKind, JobSpec, Stock
 from gputui.providers.registry import PROVIDERS, provider_info
 from gputui.store import offers as offer_store
 from gputui.tui import bindings
 from gputui.tui.render import matrix
-from gputui.tui.render.text import join, plain, rule
-from gputui.tui.screens.base import BaseScreen
+from gputui.tui.render.text import join, left, plain, rule
+from gputui.tui.screens.market import MarketScreen
 from gputui.tui.widgets.matrix_table import MatrixTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -30,23 +34,20 @@ _DETAIL_OFFERS = 500
 _AGE_EVERY_MS = 10_000
 
 
-class MatrixScreen(BaseScreen):
+class MatrixScreen(MarketScreen):
     """Prices, refreshed while the screen is open."""
 
-    CRUMBS = ("Matrix",)
-    HELP_SCOPES = ("matrix", "list")
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual has it
     CSS_PATH = "matrix.tcss"
-    BINDINGS = bindings.MATRIX
+    BINDINGS = bindings.MATRIX + bindings.MARKET
     HELP: ClassVar[str] = (
         "One row per GPU model, one column per provider: the cheapest price per GPU and hour, with its stock "
-        "(● in stock, ◐ low, ○ sold out). Dim prices are stale. Enter starts a job on the cell under the cursor."
+        "(● in stock, ◐ low, ○ sold out). Dim prices are stale. Enter shows the offers behind the cell under the "
+        "cursor, n starts a job there."
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self._asking: dict[str, RefreshOutcome | None] = {}
-        self._is_asked_for = False
         self._filter = ""
         self._cell: matrix.CellView | None = None
         self._age_shown_ms = 0
@@ -67,15 +68,16 @@ class MatrixScreen(BaseScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(MatrixTable).focus()
-        self.set_interval(self.desk.config.ui.refresh_s, self._refresh_stale)
 
     def refresh_data(self) -> None:
         columns = self._columns()
         rows = catalog.price_matrix(self.desk.store, providers=[column.name for column in columns if column.usable])
         shown = [row for row in rows if self._filter.casefold() in row.gpu.casefold()]
-        self.query_one(MatrixTable).show(shown, columns)
+        self.query_one(MatrixTable).show(shown, columns, self._trends(columns))
         self.set_class(not shown, "-empty")
-        self.set_class(self._is_first_run(), "-first-run")
+        if self.has_class("-first-run") is not self._is_first_run():
+            self.toggle_class("-first-run")
+            self.refresh_bindings()
         self._show_market(len(shown), len(rows))
         if not shown:
             self.query_one("#empty", Static).update(self._why_empty(rows, columns))
@@ -88,11 +90,6 @@ class MatrixScreen(BaseScreen):
         if self.desk.clock.now_ms() - self._age_shown_ms >= _AGE_EVERY_MS:
             self._show_age()
 
-    def accounts_known(self) -> None:
-        """Called once the keys were looked up: only now is it known whom to ask."""
-        self.reload()
-        self._refresh_stale()
-
     # The cursor
 
     @on(RowList.Moved)
@@ -101,6 +98,20 @@ class MatrixScreen(BaseScreen):
         self._show_detail()
 
     @on(RowList.Chosen)
+    def _show_offers(self) -> None:
+        """Show the offers behind the cell under the cursor; where there is none, those of the GPU anywhere."""
+        table = self.query_one(MatrixTable)
+        if table.key is not None:
+            at = f" provider={table.provider}" if table.cell is not None else ""
+            self.gputui.open_offers(f"gpu={quoted(table.key)}{at}")
+
+    def action_best(self) -> None:
+        table = self.query_one(MatrixTable)
+        if table.best is None:
+            self.notify("Nobody has this GPU now.", markup=False)
+        else:
+            table.select_provider(table.best.provider)
+
     def action_deploy(self) -> None:
         """Open the deploy form for the cell under the cursor; without an offer there, for the GPU anywhere."""
         table = self.query_one(MatrixTable)
@@ -120,17 +131,18 @@ class MatrixScreen(BaseScreen):
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.add_class("-on")
-        field.focus()
+        self.set_focus(field)  # at once, which `focus` is not
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
         self._filter = event.value.strip()
+        event.input.set_class(event.input.has_focus or bool(self._filter), "-on")
         self.reload()
 
-    @on(Input.Submitted, "#filter")
-    def _filter_kept(self) -> None:
-        self.query_one("#filter").set_class(bool(self._filter), "-on")
-        self.query_one(MatrixTable).focus()
+    def action_keep_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.set_class(bool(field.value.strip()), "-on")
+        self.set_focus(self.query_one(MatrixTable))
 
     def escape(self) -> bool:
         """Clear the filter. Returns False when there was none."""
@@ -142,43 +154,24 @@ class MatrixScreen(BaseScreen):
         self.query_one(MatrixTable).focus()
         return True
 
-    # Refreshing
-
-    def action_refresh_offers(self) -> None:
-        if not self.gputui.accounts:
-            self.gputui.look_up_accounts()
-            return
-        self._is_asked_for = True
-        self._fetch([account.info.name for account in self.gputui.accounts if account.usable])
-
-    def _refresh_stale(self) -> None:
-        if self.is_current and self.gputui.accounts:
-            stale = self.desk.stale_providers(self.desk.config.ui.refresh_s)
-            if stale:
-                self._fetch(stale)
-
-    @work(group="offers", exit_on_error=False)
-    async def _fetch(self, providers: Sequence[str]) -> None:
-        """Fetch offers side by side; each provider shows as done on its own."""
-        wanted = [name for name in providers if name not in self._asking]
-        self._asking.update(dict.fromkeys(wanted))
-        self.reload()
-
-        async def one(name: str) -> RefreshOutcome:
-            [outcome] = await self.desk.refresh([name])
-            self._asking[name] = outcome
-            self.gputui.look()
-            return outcome
-
-        try:
-            await asyncio.gather(*(one(name) for name in wanted))
-        finally:
-            for name in wanted:
-                self._asking.pop(name, None)
-            self._is_asked_for = self._is_asked_for and bool(self._asking)
-            self.reload()
-
     # What is shown
+
+    def _trends(self, columns: Sequence[matrix.Column]) -> dict[str, Trend]:
+        """Return how the best price of each GPU moved over a day, at the providers that can be used."""
+        now_ms = self.desk.clock.now_ms()
+        usable = {column.name for column in columns if column.usable}
+        points: dict[str, list[offer_store.PricePoint]] = defaultdict(list)
+        for point in offer_store.load_price_history(self.desk.store, since_ms=now_ms - price_history.TREND_MS):
+            if point.provider in usable:
+                points[point.gpu].append(point)
+        found = {gpu: price_history.trend(some, now_ms=now_ms, slices=matrix.SLICES) for gpu, some in points.items()}
+        return {gpu: trend for gpu, trend in found.items() if trend is not None}
+
+    def _past(self, gpu: str, provider: str) -> price_history.Summary | None:
+        now_ms = self.desk.clock.now_ms()
+        since_ms = now_ms - price_history.SUMMARY_MS
+        points = offer_store.load_price_history(self.desk.store, gpu=gpu, since_ms=since_ms)
+        return price_history.summary([point for point in points if point.provider == provider], now_ms=now_ms)
 
     def _columns(self) -> list[matrix.Column]:
         statuses = self.desk.provider_statuses()
@@ -200,20 +193,8 @@ class MatrixScreen(BaseScreen):
     def _show_market(self, shown: int, total: int) -> None:
         count = f"{shown} of {total} GPU models" if self._filter else f"{total} GPU models"
         title = join(("Cheapest price per GPU and hour, in dollars", "$muted"))
-        shows_progress = self._asking and (self._is_asked_for or not total)
-        progress = join(*self._progress()) if shows_progress else join((count, "$muted"))
+        progress = self.progress(nothing_yet=not total) or join((count, "$muted"))
         self.query_one("#market", Painted).show(lambda width: rule(title, width, right_title=progress))
-
-    def _progress(self) -> Iterator[tuple[str, str]]:
-        yield "asking", "$muted"
-        for name, outcome in self._asking.items():
-            title = plain(provider_info(name).title)
-            if outcome is None:
-                yield f" {title} …", "$muted"
-            elif outcome.error is None:
-                yield f" {title} ✓ {outcome.latency_ms / 1000:.1f} s", "$state-running"
-            else:
-                yield f" {title} ✕", "$state-failed"
 
     def _show_detail(self) -> None:
         table = self.query_one(MatrixTable)
@@ -229,7 +210,17 @@ class MatrixScreen(BaseScreen):
         quotes = sorted((routing.quote(offer, spec, facts) for offer in offers), key=_by_price_in_stock)
         account = next((account for account in self.gputui.accounts if account.info.name == column.name), None)
         count = table.cell.offer_count if table.cell is not None else 0
-        view = matrix.CellView(column, table.key, quotes, count, info.billing, info.typical_boot_s, _source(account))
+        view = matrix.CellView(
+            column,
+            table.key,
+            quotes,
+            count,
+            info.billing,
+            info.typical_boot_s,
+            _source(account),
+            spec.expected_s,
+            self._past(table.key, column.name) if quotes else None,
+        )
         self._cell = view
         self.query_one("#cell-title", Painted).show(lambda width: matrix.cell_title(view, width))
         body = self.query_one("#cell-body", Painted)
@@ -247,7 +238,7 @@ class MatrixScreen(BaseScreen):
             return matrix.empty(
                 [(f"No GPU has “{plain(self._filter)}” in its name.", ""), ("esc clears the filter", "$muted")]
             )
-        if self._asking or not self.gputui.accounts:
+        if self.gputui.asking or not self.gputui.accounts:
             return matrix.empty([("Asking the providers for their prices …", "$muted")])
         problems = [(f"{plain(c.title)}: {plain(c.problem)}", "$state-failed") for c in columns if c.problem]
         return matrix.empty([("No prices yet.", "bold"), *problems, ("", ""), ("r asks again", "$muted")])
@@ -257,18 +248,34 @@ class MatrixScreen(BaseScreen):
         return bool(accounts) and not any(account.usable and account.info.needs_key for account in accounts)
 
     def _first_run(self, width: int) -> Content:
-        names = [account.info.name for account in self.gputui.accounts if account.info.needs_key]
-        lines = [
-            rule(join(("Welcome", "bold")), width),
-            join("   Connect a provider    ", (f"gputui auth login {names[0] if names else 'PROVIDER'}", "$accent")),
-            join(
-                "   Try the demo          ",
-                ("gputui demo", "$accent"),
-                ("   simulated clouds, nothing is billed", "$muted"),
-            ),
-            join("   Run on the mock       ", ("n", "$accent bold"), ("   no key, no network, no cost", "$muted")),
+        ways = [
+            ("c", "Connect a provider", "with a key of your own"),
+            ("d", "Try the demo", "simulated clouds; nothing is billed"),
+            ("n", "Run on the mock", "no key, no network, no cost"),
         ]
-        return Content("\n").join(lines)
+        lines = [
+            join("   ", (key, "$accent bold"), f"  {left(what, 20)}", (note, "$muted")).truncate(width, ellipsis=True)
+            for key, what, note in ways
+        ]
+        return Content("\n").join([rule(join(("Welcome", "bold")), width), *lines])
+
+    # The first run
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("connect", "try_demo"):
+            return self._is_first_run()
+        return super().check_action(action, parameters)
+
+    def action_connect(self) -> None:
+        self.gputui.action_go("providers")
+
+    def action_try_demo(self) -> None:
+        """Lend the terminal to the demo until it is closed."""
+        try:
+            with self.app.suspend():
+                self.gputui.run_outside([sys.executable, "-m", "gputui", "demo"])
+        except SuspendNotSupported:
+            self.notify("This terminal cannot be lent to the demo. Run: gputui demo", markup=False)
 
 
 def _by_price_in_stock(quote: routing.Quote) -> tuple[bool, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Button
 
 from gputui.model.errors import AgentError, GputuiError
-from gputui.model.types import JobSpec
+from gputui.model.types import JobSpec, Volume
 from gputui.providers.registry import provider_info
 from gputui.tui import bindings
 from gputui.tui.own_desk import on_own_desk
@@ -25,17 +25,17 @@ from gputui.tui.widgets.painted import Painted
 class ReviewScreen(BaseScreen):
     """Shows one spec and submits it once."""
 
-    CRUMBS = ("Deploy", "Review")
-    HELP_SCOPES = ("review",)
+    CRUMBS = ("Review",)
     CSS_PATH = "review.tcss"
     BINDINGS = bindings.REVIEW
     HELP: ClassVar[str] = (
         "Nothing has been created yet. The button, or control and j, submits the job; escape goes back to the form."
     )
 
-    def __init__(self, spec: JobSpec) -> None:
+    def __init__(self, spec: JobSpec, volumes: Sequence[Volume] = ()) -> None:
         super().__init__()
         self._spec = spec
+        self._volumes = volumes
         self._is_submitted = False
 
     def body(self) -> Iterator[Widget]:
@@ -52,7 +52,7 @@ class ReviewScreen(BaseScreen):
     def refresh_data(self) -> None:
         text = self.query_one("#text", Painted)
         try:
-            plan = self.desk.plan(self._spec)
+            plan = self.desk.plan(self._spec, self._volumes)
             plan.require_quote()
         except GputuiError as error:
             why = styled(plain(str(error)), "$state-failed")
@@ -60,10 +60,17 @@ class ReviewScreen(BaseScreen):
             return
         attempts = self.desk.config.agent.max_attempts
         gap = 2 if self.size.height >= 32 else 1
-        now_ms = self.desk.clock.now_ms()
+        now_ms, max_age_s = self.desk.clock.now_ms(), self.desk.config.offers.max_age_s
         text.show(
             lambda width: plan_render.review(
-                self._spec, plan, provider_info, now_ms=now_ms, width=width, attempts=attempts, gap=gap
+                self._spec,
+                plan,
+                provider_info,
+                now_ms=now_ms,
+                max_age_s=max_age_s,
+                width=width,
+                attempts=attempts,
+                gap=gap,
             )
         )
 

@@ -28,13 +28,13 @@ class FrameHeader(Widget):
 
     def __init__(self, crumbs: Sequence[str]) -> None:
         super().__init__()
-        self._crumbs = tuple(crumbs)
+        self._crumbs = tuple(crumbs)  # the way here, the page itself last
         self._facts: frame.FrameFacts | None = None
         self._shown: Content | None = None
 
-    def show(self, facts: frame.FrameFacts) -> None:
+    def show(self, facts: frame.FrameFacts, crumbs: Sequence[str]) -> None:
         """Repaint only when something that is visible changed."""
-        self._facts = facts
+        self._facts, self._crumbs = facts, tuple(crumbs)
         painted = frame.header(self._crumbs, facts, self.size.width)
         if self._shown is None:
             self.refresh()
@@ -103,11 +103,15 @@ class FrameFooter(Widget):
                 (
                     key_display(self.app.get_key_display(binding), binding),
                     binding.description,
-                    active.enabled,
+                    active.enabled and not self._obstacle(binding),
                     binding.key,
                 )
             )
         return [*here, ("", "", False, ""), *always]
+
+    def _obstacle(self, binding: Binding) -> str | None:
+        obstacle = getattr(self.screen, "obstacle", None)
+        return obstacle(binding.action.partition("(")[0]) if obstacle is not None else None
 
     def render(self) -> Content:
         parts = self._parts or self._collect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual import events
@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.message import Message
 
 from gputui.core.catalog import PriceCell, PriceRow
+from gputui.core.price_history import Trend
 from gputui.tui import bindings
 from gputui.tui.render import matrix
 from gputui.tui.widgets.row_list import RowList
@@ -33,6 +34,7 @@ class MatrixTable(RowList):
         self._columns: list[matrix.Column] = []
         self._titles: dict[str, str] = {}
         self._provider: str | None = None
+        self._trends: Mapping[str, Trend] = {}
 
     @property
     def provider(self) -> str | None:
@@ -49,9 +51,18 @@ class MatrixTable(RowList):
         price_row = self._rows.get(self.key or "")
         return price_row.cells.get(self._provider or "") if price_row else None
 
-    def show(self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column]) -> None:
-        """Show prices; the cursor stays on its GPU and provider."""
+    @property
+    def best(self) -> PriceCell | None:
+        """The cheapest cell of the GPU under the cursor, None where none can be had."""
+        price_row = self._rows.get(self.key or "")
+        return price_row.best if price_row else None
+
+    def show(
+        self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column], trends: Mapping[str, Trend] | None = None
+    ) -> None:
+        """Show prices, and the trends of those GPUs that have one; the cursor stays on its GPU and provider."""
         first_time = not self._rows
+        self._trends = trends or {}
         self._rows = {price_row.gpu: price_row for price_row in rows}
         self._columns = list(columns)
         self._titles = {column.name: column.title for column in columns}
@@ -79,24 +90,23 @@ class MatrixTable(RowList):
         self._show_header()
 
     def on_click(self, event: events.Click) -> None:
-        offset = self._layout().first
-        start = 2 + 18 + (6 if self._layout().has_vram else 0)
-        position = (event.x - start) // self._layout().column_width
-        if 0 <= position < len(self._layout().columns):
-            self.select_provider(self._columns[offset + position].name)
+        plan = self._layout()
+        position = (event.x - matrix.columns_begin(plan)) // plan.column_width
+        if 0 <= position < len(plan.columns):
+            self.select_provider(plan.columns[position].name)
         super().on_click(event)
 
     def _position(self) -> int:
         return next((place for place, column in enumerate(self._columns) if column.name == self._provider), 0)
 
     def _layout(self) -> matrix.Layout:
-        return matrix.layout(self._columns, self.size.width, self._position())
+        return matrix.layout(self._columns, self.size.width, self._position(), has_trends=bool(self._trends))
 
     def _show_header(self) -> None:
         self.set_header(matrix.header(self._layout(), cursor_column=self._position()))
 
     def _paint(self, key: str, width: int, here: bool) -> list[Content]:
-        plan = matrix.layout(self._columns, width, self._position())
+        plan = matrix.layout(self._columns, width, self._position(), has_trends=bool(self._trends))
         return [
             matrix.row(
                 self._rows[key],
@@ -105,5 +115,6 @@ class MatrixTable(RowList):
                 here=here,
                 focused=self.has_focus,
                 titles=self._titles,
+                trend=self._trends.get(key),
             )
         ]

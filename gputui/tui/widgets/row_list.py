@@ -89,17 +89,36 @@ class RowList(ScrollView, can_focus=True):
 
     def set_keys(self, keys: Sequence[str], *, cursor: str | None = None) -> None:
         """Show these rows. The cursor stays on its key, or at its place when that is gone; `cursor` moves it."""
-        before = self.key
-        wanted = cursor if cursor in keys else before
+        before, row_before, count_before = self.key, self._cursor, len(self._keys)
         self._keys = list(keys)
-        if wanted in self._keys:
-            self._cursor = self._keys.index(wanted)
-        else:
-            self._cursor = max(0, min(self._cursor, len(self._keys) - 1))
+        self._cursor = self._place(cursor, before)
         self._resize()
-        if self.key != before:
+        if self.key == before:
+            self._keep_in_place(row_before)
+        else:
             self._show_cursor()
             self.post_message(self.Moved(self, self.key))
+        if len(self._keys) == count_before:
+            self._repaint_changed()
+        else:
+            self.refresh()  # its scrollbar changes, so that it is painted anew whatever differs
+
+    def _place(self, *wanted: str | None) -> int:
+        """Return the row of the first of these keys that there is, else the nearest to where the cursor was."""
+        for key in wanted:
+            if key is not None and key in self._keys:
+                return self._keys.index(key)
+        return max(0, min(self._cursor, len(self._keys) - 1))
+
+    def _keep_in_place(self, row_before: int) -> None:
+        """Scroll by what came or went above the cursor's row, so that it stays where the eye has it; at the top, stay there."""
+        if self.scroll_offset.y:
+            moved = (self._cursor - row_before) * self._row_height
+            self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True)
+        self._show_cursor()
+
+    def repaint(self) -> None:
+        """Paint again what looks different by now, though the rows are the same."""
         self._repaint_changed()
 
     def select(self, key: str) -> None:

@@ -1,0 +1,18 @@
+"""A window over a page that gives an answer back once."""
+
+from __future__ import annotations
+
+from textual.await_complete import AwaitComplete
+from textual.screen import ModalScreen, ScreenResultType
+
+
+class Modal(ModalScreen[ScreenResultType]):
+    """Over a slow line keys arrive in bursts: the second of two that dismiss it finds it gone already.
+
+    Textual 8.2.8 would take another screen off the stack then, or fall over.
+    """
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        if self.is_current:
+            return super().dismiss(result)
+        return AwaitComplete()
