@@ -15,6 +15,8 @@ from gputui.store.vitals import load_vitals
 # A machine that the provider says is well but that cannot be reached: how long it may cost money like that.
 UNREACHABLE_S = 3600.0
 SWITCHED_OFF_S = 180.0
+# The same for one whose workload has ended, for the rest of its log.
+DRAIN_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,15 @@ class Patience:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def is_over(self, machine: Machine | None, now_s: float) -> bool:
+    def is_over(self, machine: Machine | None, now_s: float, *, limit_s: float = UNREACHABLE_S) -> bool:
         """Take in what the provider just said (None: it did not answer); True when the machine is given up."""
         if machine is None:
             self._since = None
             return False
         if self._since is None:
             self._since = now_s
-        limit_s = SWITCHED_OFF_S if machine.state is MachineState.STOPPED else UNREACHABLE_S
+        if machine.state is MachineState.STOPPED:
+            limit_s = min(limit_s, SWITCHED_OFF_S)
         return now_s - self._since > limit_s
 
 

@@ -118,7 +118,8 @@ def close_intervals(
     """
     for interval in intervals:
         if interval.resource == COMPUTE and interval.rate_micro_usd_per_hour < price:
-            seen_ms, rates = interval.last_seen_ms, Rates(_rates_in(interval).low, price)
+            # One that is gone may be listed for a while: no sighting counts from after its end was asked for.
+            seen_ms, rates = min(interval.last_seen_ms, end_earliest_ms), Rates(_rates_in(interval).low, price)
             interval = _reprice(tx, interval, rates, earliest_ms=seen_ms, latest_ms=seen_ms)
         _close(tx, interval, end_earliest_ms=end_earliest_ms, end_latest_ms=end_latest_ms, reason=reason)
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
-from gputui.core.endings import SWITCHED_OFF_S, Ending, Patience, PriceGuard, ending_of_loss, known_since_ms
+from gputui.core.endings import SWITCHED_OFF_S, Ending, PriceGuard, ending_of_loss, known_since_ms
 from gputui.core.journal import Entry
 from gputui.core.runner.base import Runner, ShellRunner
 from gputui.core.runner.container import ContainerRunner
@@ -31,8 +31,6 @@ FIRST_POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
 # Without a cap of the user's own, a machine may cost this much more than the price that was shown, in percent.
 PRICE_TOLERANCE_PERCENT = 10
-# How long a workload that has ended is waited for when its machine cannot be reached, for the rest of its log.
-DRAIN_PATIENCE_S = 60.0
 BEGIN_ATTEMPTS = 4
 # How long a provider's log is waited for when nothing new is printed, and how long one reading may take in all.
 LOG_WAIT_S = 20.0
@@ -92,6 +90,9 @@ class Tenancy:
         async def reconnect() -> Runner:
             return self._runner(await self._connect(), files)
 
+        if self._has_begun:
+            # Whoever follows it knows when to give up a machine that cannot be reached; here only one that never was.
+            return await (self._stay() if self.job.spec.kind is JobKind.MACHINE else self._follow(None, reconnect))
         for _ in range(BEGIN_ATTEMPTS):
             shell = await self._reach()
             if isinstance(shell, Ending):
@@ -101,8 +102,6 @@ class Tenancy:
                 await runner.close()
                 self._start_running("the machine is ready to log in to")
                 return await self._stay()
-            if self.placement.state is not PlacementState.READY:
-                return await self._follow(runner, reconnect)
             try:
                 await runner.begin()
             except (ShellError, TimeoutError) as error:
@@ -141,7 +140,7 @@ class Tenancy:
         async with asyncio.timeout(LOG_DEADLINE_S):
             return await client.read_log(self.placement.machine_id or "", after=after, wait_s=LOG_WAIT_S)
 
-    async def _follow(self, runner: Runner, reconnect: Callable[[], Awaitable[Runner]]) -> Ending:
+    async def _follow(self, runner: Runner | None, reconnect: Callable[[], Awaitable[Runner]]) -> Ending:
         workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, reconnect)
         try:
             return await workload.follow(runner)
@@ -184,18 +183,14 @@ class Tenancy:
         return Ending("too_dear", f"the machine costs {costs} $/h, over the ceiling of {allowed} $/h")
 
     async def _reach(self) -> Shell | Ending:
-        """Open a shell, patiently: a machine that runs may not answer SSH yet."""
-        if not self._has_begun:
-            self.job = self._crew.journal.phase(self.job, "waiting for SSH")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        patience = Patience()
+        """Open a shell for the first time, patiently: a machine that runs may not answer SSH yet."""
+        self.job = self._crew.journal.phase(self.job, "waiting for SSH")
         pause_s = FIRST_POLL_S
         while True:
             try:
                 shell = await self._connect()
             except HostKeyChanged as error:
-                return Ending("host_key_changed", str(error), self._outcome_of_loss())
+                return Ending("host_key_changed", str(error))
             except (ShellError, ProviderError, SecretsError, TimeoutError) as error:
                 trouble = str(error) or "no answer in time"
             else:
@@ -206,17 +201,13 @@ class Tenancy:
                 return Ending(
                     "stopped", f"stopped while the machine could not be reached: {trouble}", JobStatus.STOPPED
                 )
-            if self.placement.state is PlacementState.DRAINING and loop.time() - began > DRAIN_PATIENCE_S:
-                return Ending("log_cut", f"the end of the log may be missing: {trouble}")
-            if self._is_late() and not self._has_begun:
+            if self._is_late():
                 return Ending("unreachable_machine", f"no shell after {self._boot_timeout_s} s: {trouble}")
             news = await self._watch.look()
             if self._watch.has_vanished:
                 return self._vanished()
             if news is not None and news.state in DEAD_STATES:
                 return self._dead(news)
-            if self._has_begun and patience.is_over(news, loop.time()):
-                return Ending("machine_lost", f"the machine could not be reached: {trouble}", self._outcome_of_loss())
             await self._pause(pause_s)
             pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
 

@@ -9,7 +9,16 @@ from dataclasses import replace
 
 from gputui.core import guards
 from gputui.core.crew import Crew
-from gputui.core.endings import SWITCHED_OFF_S, Ending, Patience, PriceGuard, ending_of_loss, known_since_ms
+from gputui.core.endings import (
+    DRAIN_PATIENCE_S,
+    SWITCHED_OFF_S,
+    UNREACHABLE_S,
+    Ending,
+    Patience,
+    PriceGuard,
+    ending_of_loss,
+    known_since_ms,
+)
 from gputui.core.journal import outliving
 from gputui.core.runner.base import Runner
 from gputui.core.runner.logfile import JobLog
@@ -70,10 +79,10 @@ class Workload:
         if job.error_code in GUARD_STOPS and job.outcome is None:
             self._wish = Ending(job.error_code or "", job.error or "", JobStatus.STOPPED)
 
-    async def follow(self, runner: Runner) -> Ending:
-        """Copy the log until the workload has ended and every byte is here. Closes the runner."""
+    async def follow(self, runner: Runner | None) -> Ending:
+        """Copy the log until the workload has ended and every byte is here. Opens a runner where there is none; closes it."""
         loop = asyncio.get_running_loop()
-        current: Runner | None = runner
+        current = runner
         last_watch = last_contact = loop.time()
         pause_s = 0.0
         self._log.begin(self.placement.id, now_ms=self._crew.clock.now_ms())
@@ -276,7 +285,11 @@ class Workload:
             return None  # soon it has either vanished or not; until then no other reason may take the blame
         if self._wish is not None and silent_s > STOP_PATIENCE_S:
             return self._wish
-        if self._patience.is_over(machine, asyncio.get_running_loop().time()):
+        is_draining = self.placement.state is PlacementState.DRAINING
+        limit_s = DRAIN_PATIENCE_S if is_draining else UNREACHABLE_S
+        if self._patience.is_over(machine, asyncio.get_running_loop().time(), limit_s=limit_s):
+            if is_draining:
+                return Ending("log_cut", "the workload ended", self.job.outcome, log_gap=f"cut off: {sentence}")
             return Ending(
                 "machine_lost",
                 f"the machine could not be reached for {silent_s:.0f} s",

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from agent_world import AgentWorld, agent_world
 
+from gputui.core import workload
+from gputui.core.runner import base
+from gputui.core.runner.logfile import read_marks
+from gputui.core.workload import Workload
 from gputui.model.errors import StoreError
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
@@ -105,6 +109,55 @@ def test_a_clock_moved_while_no_agent_was_there_is_noticed_too(play: Callable[..
         shop.start_agent()
         report = await shop.finished(job_id)
         assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_a_time_limit_holds_for_an_agent_that_never_reached_the_machine(
+    play: Callable[..., None], kind: JobKind
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        what = {"command": None, "image": None} if kind is JobKind.MACHINE else {"env": {"MOCK_DURATION_S": "20000"}}
+        job_id = shop.submit(kind=kind, provider="lambda", max_duration_s=300, **what)
+        await shop.until_phase(job_id, "running")
+        await shop.kill_agent()
+        shop.is_cut_off = True
+        await asyncio.sleep(600)
+        began_s = asyncio.get_running_loop().time()
+        shop.start_agent()
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.error_code) == (JobStatus.STOPPED, "max_duration")
+        assert asyncio.get_running_loop().time() - began_s < 120
+
+    play(scene)
+
+
+@pytest.mark.parametrize("agent_dies", [False, True])
+def test_the_rest_of_a_log_is_not_waited_for_an_hour(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch, agent_dies: bool
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        shop.break_every = 10**9
+        drain = Workload._drain
+
+        def drain_and_cut(self: Workload, *told: Any) -> None:
+            drain(self, *told)
+            shop.is_cut_off = True
+
+        monkeypatch.setattr(Workload, "_drain", drain_and_cut)
+        for module in (base, workload):
+            monkeypatch.setattr(module, "POLL_LIMIT_BYTES", 16)  # so that the log is not here when the end is
+        job_id = shop.submit(env={"MOCK_DURATION_S": "60", "MOCK_EXIT_CODE": "3"})
+        await shop.until_phase(job_id, "collecting the log")
+        began_s = asyncio.get_running_loop().time()
+        if agent_dies:
+            await shop.kill_agent()
+            shop.start_agent()
+        report = await shop.finished(job_id)
+        assert (report.job.status, report.job.exit_code) == (JobStatus.FAILED, 3)
+        assert 60 < asyncio.get_running_loop().time() - began_s < 180
+        assert any(mark.gap for mark in read_marks(shop.desk.log_path(job_id)))
 
     play(scene)
 

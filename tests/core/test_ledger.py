@@ -158,6 +158,15 @@ def test_a_minimum_charge_counts_once_when_the_price_changes(store: Store, deare
     assert dearer < 1 or high - low <= 20 * (1 + dearer)  # cheaper now, it may have gone up again unseen
 
 
+def test_a_machine_that_is_still_listed_after_its_end_was_asked_for_costs_no_more_at_the_least(store: Store) -> None:
+    disk = (360_000, 360_000)
+    life = Life(store, BY_STATE)
+    life.ordered(machine(MachineState.PENDING, billed_micro_usd_per_hour=disk))
+    life.seen(110, machine(MachineState.PENDING, billed_micro_usd_per_hour=disk))  # gone since second 100
+    life.ended(100)
+    assert life.range_usd_thousandths() == (10, 10)
+
+
 def test_a_clock_that_went_backwards_bills_nothing_negative(store: Store) -> None:
     life = Life(store, EITHER)
     life.ordered(machine())

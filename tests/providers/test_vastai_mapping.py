@@ -114,7 +114,10 @@ class TestOffers:
                 "place": "Ontario, CA",
                 "verified": True,
                 "ends_at_s": 1767225600,
-                "traffic_limit_micro_usd_per_hour": None,
+                "inet_up": None,
+                "inet_down": None,
+                "inet_up_cost": None,
+                "inet_down_cost": None,
             },
         )
 

@@ -17,6 +17,9 @@ from gputui.sim.torture.tell import replay_command
 
 SEEDS = 200
 AT_ONCE = 10
+# Histories that once found something: a machine listed after its end, and a time limit that passed while no agent was
+# there and the machine could not be reached.
+LEARNT = (10273, 10324, 11185)
 QUICK_MUTANTS = {
     "intent-after",
     "blind-retry",
@@ -37,6 +40,11 @@ def test_no_fault_leaks_a_machine_or_pays_twice(first: int) -> None:
         if outcome.violations
     }
     assert broken == {}
+
+
+@pytest.mark.parametrize("seed", LEARNT)
+def test_what_was_learnt_is_kept(seed: int) -> None:
+    assert play_seed(seed).violations == []
 
 
 def test_every_provider_is_among_them() -> None:

@@ -146,7 +146,10 @@ def offer_of(row: Any, fetched_at_ms: Ms) -> Offer | None:
             "place": found.geolocation,
             "verified": None if found.verification is None else found.verification == "verified",
             "ends_at_s": None if found.end_date is None else int(found.end_date),
-            "traffic_limit_micro_usd_per_hour": traffic_limit_of(found),
+            "inet_up": _as_number(found.inet_up),
+            "inet_down": _as_number(found.inet_down),
+            "inet_up_cost": _as_number(found.inet_up_cost),
+            "inet_down_cost": _as_number(found.inet_down_cost),
         },
     )
 
@@ -301,6 +304,10 @@ def traffic_limit_of(found: wire.WireHardware) -> MicroUsdPerHour | None:
     return math.ceil(usd_per_hour * _MICRO)
 
 
+def _as_number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
 def _product(left: Decimal | None, right: Decimal | None) -> Decimal | None:
     return None if left is None or right is None else max(Decimal(0), left * right)
 
@@ -405,6 +412,7 @@ def volume_obstacle(volumes: Sequence[Volume], offer: Offer) -> str | None:
 
 def ordered_machine(machine_id: str, request: CreateRequest) -> Machine:
     """Return a machine of which no more than the id is known yet; its own price is yet to be read."""
+    line = wire.read(wire.WireHardware, dict(request.offer.native))
     return Machine(
         id=machine_id,
         provider=PROVIDER,
@@ -416,7 +424,7 @@ def ordered_machine(machine_id: str, request: CreateRequest) -> Machine:
         region=request.offer.region,
         ssh_user=SSH_USER,
         billed_micro_usd_per_hour=(0, request.offer.price_micro_usd_per_hour),
-        traffic_limit_micro_usd_per_hour=request.offer.native.get("traffic_limit_micro_usd_per_hour"),
+        traffic_limit_micro_usd_per_hour=traffic_limit_of(line) if line else None,
     )
 
 

@@ -87,6 +87,7 @@ async def test_a_balance_says_how_long_it_lasts_at_what_is_paid_now(stage: Any, 
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
         await play.press(pilot, "7")
+        await play.until(pilot, lambda: "no balance told" in play.text_of(pilot, "#balances"))
         text = play.text_of(pilot, "#balances")
         assert "$11.40  ▲ 4 h at $2.29/h" in text
         assert "$86.40  ○ nothing runs there" in text
