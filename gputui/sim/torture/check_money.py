@@ -5,7 +5,8 @@
    most its highest price times
      - its boot: from the order's intent (a crash may delay the order itself) to the first moment it served, since no provider
        tells which of the two starts the clock,
-     - its end: from the moment it was asked to end, or died by itself, until it was gone,
+     - its end: from the moment it was asked to end, or died by itself, until it was gone; for one that was never ready, as
+       long again as it may not show yet, since a new agent cannot tell that from being gone,
      - `POLLS_S` and the plan's own poll and glance intervals: how long a change may go unseen,
      - every disturbed second of its life, and after it until its end was known,
      - two units of the provider's granularity for each state or price it had,
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from gputui.core.ordering import ABSENT_GRACE_S
 from gputui.model.types import Placement
 from gputui.model.units import usd_to_micro
 from gputui.providers.registry import provider_info
@@ -69,7 +71,7 @@ def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement)
     known_ms = max([facts.true_ms(e) for e in told.events if e.placement_id == placement.id])
     wide_s = (boot_ms + end_ms + facts.disturbed_ms(ordered_ms, known_ms)) / 1000 + unseen_s
     spans = [i for i in told.report.intervals if i.placement_id == placement.id and i.resource != "traffic"]
-    wide_s += 2 * rule.granularity_s * max(1, len(spans))
+    wide_s += 2 * rule.granularity_s * max(1, len(spans)) + (0 if placement.ready_at_ms else ABSENT_GRACE_S)
     if up_ms is None or life_s - boot_ms / 1000 < unseen_s or facts.disturbances or deaths:
         wide_s += rule.minimum_s
     return int((_top_price(machine) + traffic) * wide_s * len(machine.prices) / 3600)

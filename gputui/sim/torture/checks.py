@@ -29,8 +29,10 @@ from gputui.sim.torture.stage import SECRET
 LATE_S = 240.0
 # How a job may fail though nothing goes wrong: its own doing, or others of ours took what there was.
 CALM_FAILURES = frozenset({"exit_code", "no_match", "no_capacity"})
-# A machine that cannot be reached and that its provider does not call off may cost money for that long.
-HOST_GONE_S = {"vastai": 3600.0, "lambda": 3600.0}
+# Lives of a machine that cannot be reached and that its provider does not call off, as it may yet recover (Lambda shows a
+# broken one as "unhealthy"): it may cost money for that long.
+HOST_GONE_S = 3600.0
+MAY_RECOVER = {"vastai": frozenset({Life.OFFLINE}), "lambda": frozenset({Life.OFFLINE, Life.ERROR})}
 # Failures that say that a machine failed the job, and lives that a machine does not have when all is well.
 LOSSES = frozenset({"machine_lost", "machine_failed", "rebooted", "lost"})
 HURTS = frozenset({Life.ERROR, Life.OFFLINE, Life.RELEASED, Life.NO_CAPACITY})
@@ -108,19 +110,33 @@ def check_prompt_end(facts: Facts) -> Iterator[str]:
 
 def _needless_ms(facts: Facts, told: Told, placement_id: str, machine: SimMachine, wish_ms: int | None) -> int | None:
     """Return the first moment from which nobody had any use for a machine, None when it never came."""
-    host_gone_ms = round(HOST_GONE_S.get(machine.provider, 0.0) * 1000)
-    moments = [at_ms for at_ms, life in machine.timeline if life in (Life.ERROR, Life.RELEASED)]
-    moments += [at_ms + host_gone_ms for at_ms, life in machine.timeline if life is Life.OFFLINE]
+    hopeful = MAY_RECOVER.get(machine.provider, frozenset())
+    moments = [
+        at_ms + (round(HOST_GONE_S * 1000) if life in hopeful else 0)
+        for at_ms, life in machine.timeline
+        if life in (Life.ERROR, Life.RELEASED, Life.OFFLINE)
+    ]
     if wish_ms is not None:
         moments.append(max(wish_ms, machine.created_ms))
     placement = next(item for item in told.placements if item.id == placement_id)
-    if (work := facts.work_on(machine, placement)) is not None and work.ended_ms is not None:
+    work = facts.work_on(machine, placement)
+    quiet_ms = min([at_ms for at_ms, life in machine.timeline if life in hopeful], default=None)
+    if work and work.ended_ms is not None and _can_be_known(facts, told, placement_id, work.ended_ms, quiet_ms):
         moments.append(work.ended_ms)
     limit_s = told.plan.spec.max_duration_s
     if limit_s is not None and told.report.job.started_at_ms is not None:
         started = [facts.true_ms(e) for e in told.events if e.placement_id == placement_id and e.state_to == "running"]
         moments += [at_ms + limit_s * 1000 for at_ms in started[:1]]
     return min(moments, default=None)
+
+
+def _can_be_known(facts: Facts, told: Told, placement_id: str, ended_ms: int, quiet_ms: int | None) -> bool:
+    """Say whether the end of a command was noticed, or could have been before its machine went out of reach (if it did)."""
+    if quiet_ms is None or any(
+        e.placement_id == placement_id and e.state_to == PlacementState.DRAINING for e in told.events
+    ):
+        return True
+    return quiet_ms - ended_ms - facts.disturbed_ms(ended_ms, quiet_ms) > 1000 * _usual_s(facts)
 
 
 def _usual_s(facts: Facts) -> float:
@@ -184,8 +200,11 @@ def check_reason(facts: Facts) -> Iterator[str]:
 def _was_hurt(facts: Facts, machine: SimMachine) -> bool:
     """Say whether a machine ended, stopped or failed by itself, or was made so that it could not serve."""
     lives = {life for at_ms, life in machine.timeline if at_ms <= facts.now_ms}
+    has_no_image = (machine.created_ms, "image_not_found") in [
+        (at_ms, knob) for at_ms, knob, _ in facts.stage.recording.fired
+    ]
     was_ended = Life.DELETING in lives and facts.was_asked_to_end(machine.id, by_ms=facts.ended_ms(machine))
-    return bool(HURTS & lives) or not was_ended or machine.vanishes_ms is not None
+    return bool(HURTS & lives) or has_no_image or not was_ended or machine.vanishes_ms is not None
 
 
 def check_too_dear(facts: Facts) -> Iterator[str]:
