@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from gputui.core.desk import Desk
 from gputui.local.config import Config, UiConfig
 from gputui.model.ids import Ids
 from gputui.model.types import JobSpec
+from gputui.providers.pacing import FOLDER as PACING_FOLDER
 from gputui.sim.vtime import VirtualClock, run_virtual
 from gputui.tui.app import GputuiApp
 from gputui.tui.demo import DemoWorld
@@ -108,6 +110,14 @@ async def _matrix(pilot: Pilot[Any]) -> None:
     await pilot.press(*["down"] * 6, *["left"] * 4)  # H100-SXM at Huddle
 
 
+async def _offers(pilot: Pilot[Any]) -> None:
+    await pilot.press("2")
+    await _settle(pilot)
+    pilot.app.screen.query_one("#filter", Input).value = "gpu:h100 $<3 stock:high,low"
+    await _settle(pilot)
+    await pilot.press("down", "down", "d")
+
+
 async def _deploy(pilot: Pilot[Any]) -> None:
     await pilot.press("3")
     await _settle(pilot)
@@ -126,7 +136,7 @@ async def _deploy(pilot: Pilot[Any]) -> None:
 async def _review(pilot: Pilot[Any]) -> None:
     await _deploy(pilot)
     await _settle(pilot)
-    await pilot.press("pagedown")
+    await pilot.press("ctrl+r")
 
 
 async def _jobs(pilot: Pilot[Any]) -> None:
@@ -135,7 +145,27 @@ async def _jobs(pilot: Pilot[Any]) -> None:
     await pilot.press("down")
 
 
-SCREENS: dict[str, Action] = {"matrix": _matrix, "deploy": _deploy, "review": _review, "jobs": _jobs}
+def _page(key: str) -> Action:
+    async def go(pilot: Pilot[Any]) -> None:
+        await pilot.press(key)
+        await _settle(pilot)
+
+    return go
+
+
+SCREENS: dict[str, Action] = {
+    "matrix": _matrix,
+    "offers": _offers,
+    "deploy": _deploy,
+    "review": _review,
+    "jobs": _jobs,
+    "machines": _page("9"),
+    "waitlist": _page("0"),
+    "volumes": _page("5"),
+    "ssh-keys": _page("6"),
+    "billing": _page("7"),
+    "providers": _page("8"),
+}
 
 
 async def _draw(desk: Desk, action: Action) -> str:
@@ -177,11 +207,14 @@ def main() -> int:
         async def live_and_stop() -> None:
             await _history(demo)
             clock.stopped_ms = clock.now_ms() + 4_000
+            demo.world.faults.set(interval_scale=0.0)  # nor would what Vast.ai lets through again in a moment
 
         run_virtual(live_and_stop())
         for suffix, theme in THEMES.items():
             for name, action in SCREENS.items():
                 desk = demo.desk(Config(ui=UiConfig(theme=theme)))
+                # Where time stands still, a share of the providers' request limits would never come back.
+                shutil.rmtree(desk.paths.state_dir / PACING_FOLDER, ignore_errors=True)
                 try:
                     svg = asyncio.run(_draw(desk, action))
                 finally:
