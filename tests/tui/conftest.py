@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from textual import pilot
 
 from gputui.core.accounts import HandedKeys
 from gputui.core.desk import Desk
@@ -22,6 +24,10 @@ from gputui.store import jobs as job_store
 from gputui.store import offers as offer_store
 from gputui.store import usage as usage_store
 from gputui.tui.app import GputuiApp
+
+# The tests are no package; this lets them share `quiet`.
+sys.path.insert(0, str(Path(__file__).parent))
+from quiet import until_quiet
 
 # 2026-03-14 15:09:26 UTC
 NOW_MS = 1_773_500_966_000
@@ -54,6 +60,13 @@ def clock() -> StandingClock:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SSH_CONNECTION", "NO_COLOR", "GPUTUI_PROFILE", "GPUTUI_HOME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _pilot_waits_for_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pilot press its next key when nothing is left to do, however busy the machine is."""
+    monkeypatch.setattr(pilot, "wait_for_idle", until_quiet)
+    monkeypatch.setattr("textual.app.wait_for_idle", until_quiet)
 
 
 def refused(request: httpx.Request) -> httpx.Response:
