@@ -15,8 +15,10 @@
 #   guard                "armed" when this machine can delete itself, else why not
 #   gpu                  the newest figures of the GPUs, see sample_gpu
 #   cancel, reason       that it is to stop; why it was stopped
+#   hung                 when a workload that was to stop and did not is given up
 #   result               "STATE EXIT REASON EPOCH" once all is over
-#   log, prefix          what it printed; in Docker mode the first `prefix` bytes are not the container's
+#   log, prefix          what it printed; in Docker mode the first `prefix` bytes are not the container's. Docker keeps text: a
+#                        byte that is not UTF-8 comes as U+FFFD, as may a character that an endless line is cut in
 #   *.pid                "PID STARTTIME BOOT" of our processes, so that a reused number is never taken for one of them
 # Needs coreutils, flock and setsid (util-linux), /proc, and docker where an image is asked for.
 # shellcheck disable=SC2329  # verbs and log commands are called by name
@@ -28,8 +30,10 @@ COLLECT_S=600
 PULL_TRIES=3
 SUBMIT_TRIES=2
 STOP_TRIES=5
-FINAL_LOG_TRIES=10
 FINAL_LOG_S=900
+FINAL_LOG_RETRY_S=120
+DRAIN_S=5
+HUNG_S=300
 LOST_AFTER_TICKS=3
 MOUNT_WAIT_S=120
 
@@ -103,7 +107,7 @@ say() { printf 'gputui: %s\n' "$*" >>log; }
 
 # finish STATE EXIT REASON [EPOCH]: the end of the story.
 finish() {
-    until put result "$1 $2 $3 ${4:-$(now)}"; do sleep 5; done
+    until put result "$1 $2 ${3:--} ${4:-$(now)}"; do sleep 5; done
 }
 
 oom_kills() {
@@ -341,8 +345,9 @@ tick() {
 
 # must_stop: true when the workload has to end; keeps the first reason for it.
 must_stop() {
-    [ -e reason ] && return
-    if [ -e cancel ]; then
+    if [ -e reason ]; then
+        :
+    elif [ -e cancel ]; then
         put reason cancelled
     elif is_due deadline; then
         put reason max_duration
@@ -353,7 +358,16 @@ must_stop() {
     else
         return 1
     fi
+    [ -s hung ] || put_due hung $((grace_s + HUNG_S))
     return 0 # even where the disk is too full to keep the reason
+}
+
+# give_up_hung: the end of a workload that was to stop minutes ago and is still there, since Docker is dead or a process hangs
+# in the kernel. Only where this machine can then be deleted with all that is on it.
+give_up_hung() {
+    [ "$guard" = armed ] && is_due hung || return 1
+    is_alive writer.pid && kill -KILL "$(pid_of writer.pid)"
+    finish lost - "$(get reason)"
 }
 
 # give_up: before the workload runs, true when the job is to stop; that is then its end.
@@ -456,7 +470,10 @@ supervise_process() {
             finish_lost
             return
         fi
-        if [ $missing_ticks -eq 0 ] && must_stop; then end_process_group; fi
+        if [ $missing_ticks -eq 0 ] && must_stop; then
+            give_up_hung && return
+            end_process_group
+        fi
         tick
     done
     read -r code ended <exit_code
@@ -483,6 +500,10 @@ run_job() {
     max_duration_s=$(spec max_duration_s)
     set -- "$(command -v bash || command -v sh)" "$(cat command)" "$dir/env"
     mark_started
+    # not straight into the log, which a command would empty by writing to /dev/stderr
+    rm -f pipe && mkfifo pipe
+    until cat; do sleep 5; done <pipe >>log 2>/dev/null & # a full disk costs output, not the job
+    reader=$!
     (
         umask 022
         cd "$HOME" 2>/dev/null || cd /
@@ -492,13 +513,19 @@ run_job() {
         done <"$3"
         unset _gputui_line
         exec setsid "$1" -c "$2"
-    ) </dev/null >>log 2>&1 &
+    ) </dev/null >pipe 2>&1 &
     job=$!
     put_pid job.pid $job
     wait $job 2>/dev/null # quiet about a signal
     code=$?
     ended=$(now)
     kill -KILL "-$job" 2>/dev/null # what the command left behind, as a container would
+    read_uptime
+    drained_by=$((uptime + DRAIN_S)) # what went into a session of its own may go on printing
+    while identify $reader && [ "$uptime" -lt $drained_by ]; do
+        sleep 0.1
+        read_uptime
+    done
     until put exit_code "$code $ended"; do sleep 5; done
 }
 
@@ -517,11 +544,15 @@ supervise_container() {
     image=$(spec image)
     docker=$(get docker)
     if [ ! -e started ]; then
-        [ -e submitted ] || ! give_up || return
-        if [ -n "$max_duration_s" ] && [ ! -e deadline ]; then put_due deadline "$max_duration_s"; fi
-        await_mounts && find_docker && pull_image && start_container || return
+        [ -e submitted ] || prepare_container || return
+        start_container || return
     fi
     follow_container
+}
+
+prepare_container() {
+    if [ -n "$max_duration_s" ] && [ ! -e deadline ]; then put_due deadline "$max_duration_s"; fi
+    ! give_up && await_mounts && find_docker && pull_image
 }
 
 # find_docker: wait for a daemon that answers and remember how it is reached.
@@ -636,11 +667,17 @@ create_container() {
 # start_container: until Docker's own record shows that it was started. A client's exit code proves nothing.
 start_container() {
     tries=0
+    put_due docker_by "$(spec docker_wait_s)"
     while :; do
         read_container
         case $state in
         unknown)
             [ -e submitted ] || ! give_up || return 1
+            if is_due docker_by; then
+                must_stop
+                finish lost - "$(get reason)"
+                return 1
+            fi
             tick
             continue
             ;;
@@ -700,21 +737,28 @@ follow_container() {
         *)
             write_log "$(container_log_size)" container_log 0 -f
             while is_alive writer.pid; do
-                if must_stop; then stop_container; fi
+                if must_stop; then
+                    give_up_hung && return
+                    stop_container
+                fi
                 tick
             done
             if [ "$(written)" -ne 0 ]; then tick; fi
             ;;
         esac
-        if must_stop; then stop_container; fi
+        if must_stop; then
+            give_up_hung && return
+            stop_container
+        fi
     done
-    tries=0
-    while [ $tries -lt $FINAL_LOG_TRIES ]; do
+    read_uptime
+    retry_until=$((uptime + FINAL_LOG_RETRY_S))
+    while [ "$uptime" -lt $retry_until ]; do
         write_log "$(container_log_size)" container_log $FINAL_LOG_S
         wait $writer 2>/dev/null
         [ "$(written)" -ne 0 ] || break
-        tries=$((tries + 1))
         tick
+        read_uptime
     done
     # 255 is what Docker notes for a container that ran when the machine went down
     if [ "$code" = 255 ] && [ "$(get boot)" != "$boot" ]; then finish_lost; else finish_exited "$code" "$oom"; fi

@@ -275,15 +275,19 @@ def exit_outcome(reply: PollReply) -> ExitOutcome | None:
     if reply.state is RunState.LOST and code not in _ERRORS:
         code = "lost"
     if code == "exited":
-        return ExitOutcome(
-            JobStatus.FAILED, reply.exit_code, f"The command exited with code {reply.exit_code}.", "exit_code"
-        )
+        sentence = _FOREIGN_ENDS.get(reply.exit_code or 0, f"The command exited with code {reply.exit_code}.")
+        return ExitOutcome(JobStatus.FAILED, reply.exit_code, sentence, "exit_code")
     status = JobStatus.STOPPED if code in LIMITS else JobStatus.FAILED
     error = _ERRORS.get(code, f"The workload ended: {code}.")
     return ExitOutcome(status, reply.exit_code, error, code)
 
 
 _CODES = {"lease": "lease_expired"}
+
+_FOREIGN_ENDS = {
+    137: "The command was killed (exit code 137), but not by gputui.",
+    143: "The command was asked to end (exit code 143), but not by gputui; a restart of Docker does that.",
+}
 
 _ERRORS: dict[str, str] = {
     "volume_missing": "A volume was not mounted on the machine in time; the log names it.",

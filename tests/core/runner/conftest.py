@@ -25,7 +25,7 @@ OFFER = Offer(id="o1", provider="mock", gpu="H100-SXM", gpu_count=1, price_micro
 MARKER = "GPUTUI_TEST_MACHINE"
 NEEDED = (
     *("sh", "cat", "date", "mv", "rm", "wc", "head", "tail", "sleep", "mkdir", "tr", "timeout", "printenv", "grep"),
-    *("flock", "setsid"),
+    *("flock", "setsid", "mkfifo"),
 )
 
 

@@ -131,6 +131,7 @@ SCENARIOS: dict[str, Scenario] = {
     "progress bars": Scenario(PROGRESS, EXITED_0),
     "one endless line": Scenario("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo after", EXITED_0),
     "both streams fast": Scenario(TWO_WRITERS, EXITED_0),
+    "streams by name": Scenario("echo 1; echo 2 >/dev/stderr; echo 3 >/dev/stdout; echo 4", EXITED_0),
     "bash": Scenario("[[ $BASH_VERSION ]] && pwd && umask", EXITED_0),
     "environment": Scenario("env -0", EXITED_0, options={"env": LONG_ENV}),
     "left-over child": Scenario("sleep 300 & echo $! >child", EXITED_0),
@@ -203,6 +204,7 @@ def test_ends_as_expected(ends: dict[str, Any], name: str) -> None:
     [
         ("both streams", b"out\nerr\nout again\n"),
         ("no trailing newline", b"no end"),
+        ("streams by name", b"1\n2\n3\n4\n"),
         ("stopped", b"begun\n"),
         ("stopped gracefully", b"saved\n"),
         ("supervisor killed", b"".join(b"%d\n" % number for number in range(1, 31))),
@@ -288,6 +290,17 @@ def test_nothing_of_the_harness_is_left_running(ends: dict[str, Any]) -> None:
     for name, (machine, _) in ends.items():
         left = [pid for pid in machine.processes() if _is_alive(pid)]
         assert left == [], name
+
+
+async def test_a_job_is_over_although_it_left_a_service_that_goes_on_printing(new_machine: Any) -> None:
+    machine = new_machine()
+    runner = await machine.start("setsid sh -c 'while :; do echo still; sleep 0.2; done' & sleep 0.5; exit 6")
+    ended = await machine.ended(timeout_s=20)
+    assert ended.summary == ("exited", 6, "exited")
+    assert ended.reply.finished_s - ended.reply.started_s <= 3
+    async with asyncio.timeout(5):
+        while not (await runner.poll(len(ended.log), lease_s=300)).payload.startswith(b"still\n"):
+            await asyncio.sleep(0.1)
 
 
 async def test_poll_from_any_offset_gives_the_same_bytes(new_machine: Any) -> None:

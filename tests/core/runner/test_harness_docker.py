@@ -307,3 +307,14 @@ def test_secrets_are_in_no_argument(ends: dict[str, Any]) -> None:
     calls = (ends["secret"][0].home / "calls").read_text()
     assert "run -d" in calls
     assert "fake-token-value" not in calls
+
+
+async def test_a_docker_that_dies_at_submit_is_not_awaited_for_ever(new_machine: Any) -> None:
+    machine = new_machine(docker=True)
+    runner = await machine.start(COMMAND, image=IMAGE, env=LONG, docker_wait_s=3)
+    await machine.until(lambda: machine.has("started"))
+    set_faults(machine.docker_state, daemon_down=True)
+    await machine.kill("supervisor")
+    (machine.folder / "started").unlink()  # nobody noted what was begun
+    await runner.start()
+    assert (await machine.ended(timeout_s=20)).summary == ("lost", None, None)

@@ -21,6 +21,7 @@ from gputui.core.runner.container import container_start
 from gputui.core.runner.protocol import COLLECT_S, EndCalls, harness_section, harness_source
 from gputui.model.states import PlacementState
 from gputui.model.types import JobSpec, Offer, Placement
+from gputui.sim.stub_docker import set_faults
 
 SHARED = harness_section("shared with containers that take no orders")
 KEY = "fake-machine-key.0123_abc"
@@ -140,6 +141,24 @@ async def test_a_job_that_is_over_holds_its_machine_no_longer_than_the_lease(
     machine.expire("lease")
     [heard, *_] = await until_heard(provider)
     assert (heard.method, heard.path) == ("DELETE", "/api/v0/instances/77/")
+
+
+async def test_a_dead_docker_does_not_keep_the_machine(new_machine: Any, provider: ProviderStub) -> None:
+    machine = new_machine(docker=True)
+    machine.environ = dict(MACHINE)
+    env = {"MOCK_DURATION_S": "300"}
+    runner = await machine.start("python train.py", image="i:1", env=env, end_calls=provider.delete_call())
+    await machine.until(lambda: machine.has("started"))
+    set_faults(machine.docker_state, daemon_down=True)
+    machine.expire("lease")
+    await machine.until(lambda: machine.has("hung"))
+    assert (await runner.poll(0, lease_s=0)).state == "running"
+    assert provider.heard == []
+    machine.expire("hung")
+    ended = await machine.ended(lease_s=0)
+    assert ended.summary == ("lost", None, "lease")
+    await until_heard(provider)
+    assert (machine.folder / "supervisor.err").read_text() == ""
 
 
 async def test_after_the_maximum_duration_somebody_may_still_come_for_the_log(

@@ -196,6 +196,8 @@ def test_no_outcome_before_the_end(state: RunState) -> None:
         ("exited", 137, "oom", JobStatus.FAILED, "oom"),
         ("lost", None, None, JobStatus.FAILED, "lost"),
         ("lost", None, "rebooted", JobStatus.FAILED, "rebooted"),
+        ("lost", None, "lease", JobStatus.FAILED, "lease_expired"),
+        ("lost", None, "max_duration", JobStatus.STOPPED, "max_duration"),
         ("failed", None, "cancelled", JobStatus.STOPPED, None),
         ("failed", None, "submit_failed", JobStatus.FAILED, "submit_failed"),
         ("failed", None, "pull_failed", JobStatus.FAILED, "pull_failed"),
@@ -257,3 +259,12 @@ async def test_runner_reports_what_the_machine_complained_of() -> None:
     runner = VmRunner(RecordingShell(ShellResult(73, b"", b"No space left on device\n")), "p1")
     with pytest.raises(ShellError, match=r"could not start on the machine \(exit 73\): No space left on device"):
         await runner.start()
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"), [(3, "exited with code 3"), (137, "not by gputui"), (143, "not by gputui")]
+)
+def test_a_signal_that_was_not_ours_is_said_to_be_none_of_ours(exit_code: int, said: str) -> None:
+    outcome = exit_outcome(replace(REPLY, state=RunState.EXITED, exit_code=exit_code, reason="exited"))
+    assert outcome is not None
+    assert said in (outcome.error or "")
