@@ -10,12 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gputui.core.runner.protocol import job_folder
 from gputui.local.ssh import KeyPair, SshShell, ensure_key_pair, open_ssh_shell
 from gputui.sim.sshd import SimSshd, start_sim_sshd
 
@@ -35,7 +36,7 @@ KbdInteractiveAuthentication no
 AllowAgentForwarding no
 AllowTcpForwarding no
 X11Forwarding no
-{sftp}
+{more}
 """
 
 
@@ -85,12 +86,14 @@ class OpenSsh:
     def host_public_key(self, name: str = "host_a") -> str:
         return (self.folder / f"{name}.pub").read_text().strip()
 
-    def start(self, *, host_key: str = "host_a", sftp: bool = True) -> None:
+    def start(self, *, host_key: str = "host_a", sftp: bool = True, environ: Mapping[str, str] | None = None) -> None:
+        """Serve logins; `environ` is what they find in their environment."""
         assert SSHD is not None
+        lines = [SFTP_LINE] * sftp
+        if environ:
+            lines.append("SetEnv " + " ".join(f"{name}={value}" for name, value in environ.items()))
         config = self.folder / "sshd.conf"
-        config.write_text(
-            CONFIG.format(port=self.port, folder=self.folder, host_key=host_key, sftp=SFTP_LINE if sftp else "")
-        )
+        config.write_text(CONFIG.format(port=self.port, folder=self.folder, host_key=host_key, more="\n".join(lines)))
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         argv = [SSHD, "-D", "-f", str(config), "-E", str(self.folder / "sshd.log")]
@@ -129,3 +132,17 @@ def openssh(tmp_path: Path, key_pair: KeyPair, _home_as_it_was: None) -> Iterato
     server = OpenSsh(tmp_path, key_pair.public_key)
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def placement_id(tmp_path: Path) -> AsyncIterator[str]:
+    """A job folder in the real home of the user that sshd logs in; removed, and its processes ended, afterwards."""
+    name = f"test-{tmp_path.name[-30:].replace('_', '-')}-{os.getpid()}"
+    folder = Path.home() / job_folder(name)
+    yield name
+    for record in ("supervisor.pid", "wrapper.pid", "job.pid"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pid, started, _ = (folder / record).read_text().split()
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == started:
+                os.killpg(int(pid), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import os
-import shutil
-import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +30,6 @@ def _files(placement_id: str, command: str, **spec: Any) -> Any:
         nonce="n", state=PlacementState.READY, created_at_ms=0,
     )  # fmt: skip
     return job_files(JobSpec(gpu="H100", command=command, **spec), placement, lease_s=300, grace_s=1)
-
-
-@pytest.fixture
-async def placement_id(tmp_path: Path) -> AsyncIterator[str]:
-    """A job folder in the real home of the user that sshd logs in; removed, and its processes ended, afterwards."""
-    name = f"test-{tmp_path.name[-30:].replace('_', '-')}-{os.getpid()}"
-    folder = Path.home() / job_folder(name)
-    yield name
-    for record in ("supervisor.pid", "wrapper.pid", "job.pid"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            pid, started, _ = (folder / record).read_text().split()
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == started:
-                os.killpg(int(pid), signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def test_run_gives_exit_code_and_both_streams(openssh: Any, connect: Connect) -> None:
