@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Lines in order, without their line ends, and the cursor to go on from. `cursor` None: nothing was ever read."""
+    """Lines in order, without their line ends, and the cursor to go on from. `cursor` None: nothing was ever read.
+
+    `was_asked` is False where our turn to ask did not come in time: then no lines do not mean that there are none.
+    """
 
     lines: tuple[str, ...]
     cursor: str | None
+    was_asked: bool = True

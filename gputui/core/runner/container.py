@@ -171,7 +171,7 @@ class ContainerRunner:
         self._gpu = self._idle = None
         payload = "".join(map(self._without_ours, page.lines)).encode("utf-8", errors="replace")
         self._cursor = page.cursor
-        state = RunState.RUNNING if self._has_begun else RunState.STARTING
+        state = RunState.RUNNING if self._has_begun or not page.was_asked else RunState.STARTING
         code, reason = None, None
         if self._end is not None:
             code, reason = self._end

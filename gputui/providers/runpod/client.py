@@ -202,7 +202,7 @@ class RunPodClient:
         except RateLimited as error:
             if error.status is not None:
                 raise
-            return LogPage((), after)  # our own turn did not come within that time
+            return LogPage((), after, was_asked=False)
         except wire.Unreadable:
             raise Malformed(
                 "RunPod's log does not say where it stands.",

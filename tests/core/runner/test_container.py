@@ -95,6 +95,14 @@ async def test_output_and_exit_code_come_through_and_our_words_do_not(nonce: str
     assert (outcome.status, outcome.exit_code) == (JobStatus.FAILED, 3)
 
 
+@pytest.mark.parametrize(("was_asked", "state"), [(True, RunState.STARTING), (False, RunState.RUNNING)])
+async def test_only_a_log_that_was_asked_for_tells_that_nothing_was_printed(was_asked: bool, state: RunState) -> None:
+    async def read_page(after: str | None) -> LogPage:
+        return LogPage((), after, was_asked)
+
+    assert (await ContainerRunner(read_page, "nonce").poll(0)).state is state
+
+
 async def test_output_without_a_line_end_keeps_its_text(nonce: str, tmp_path: Path) -> None:
     lines, reply = await until_final(Container(nonce, "printf 'no newline'", tmp_path), nonce)
     assert lines == ["no newline"]
