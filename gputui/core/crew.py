@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from gputui.core.accounts import Accounts
 from gputui.core.alarms import AlarmBook
-from gputui.core.journal import Journal
+from gputui.core.journal import Journal, LostRace
 from gputui.core.runner.protocol import EndCalls
 from gputui.local.config import Config
 from gputui.local.paths import Paths
@@ -20,6 +20,7 @@ from gputui.model.ids import Ids
 from gputui.model.types import BillingRule, Machine, Placement
 from gputui.providers.base import OpensShell, Provider, Shell
 from gputui.providers.registry import provider_info
+from gputui.store import agents as agent_store
 from gputui.store.db import Store
 
 # How often a key that was refused is looked for again; a look into the keyring can take seconds.
@@ -42,6 +43,7 @@ class Crew:
     config: Config
     paths: Paths
     shell_openers: Mapping[str, ShellOpener] = field(default_factory=dict)
+    epoch: int = 0  # this agent's, once it is registered
     journal: Journal = field(init=False)
     alarms: AlarmBook = field(init=False)
     _keys_looked_s: dict[str, float] = field(default_factory=dict)
@@ -49,6 +51,11 @@ class Crew:
     def __post_init__(self) -> None:
         self.journal = Journal(self.store, self.clock)
         self.alarms = AlarmBook(self.store, self.clock)
+
+    def check_in_charge(self) -> None:
+        """Raise LostRace once another agent has taken over: of what lies in no store, only one may write."""
+        if self.epoch and agent_store.is_replaced(self.store, self.epoch):
+            raise LostRace("Another agent has taken over.")
 
     def client(self, provider: str) -> Provider:
         """Return a provider's client. Raises AuthError when there is no key, SecretsError when a store is locked."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from gputui.core import guards
 from gputui.core.crew import Crew
+from gputui.core.journal import outliving
 from gputui.model.states import JobStatus, MachineState
 from gputui.model.types import Job, Machine, Placement
 from gputui.model.units import Ms, format_usd
+from gputui.store import jobs as job_store
 from gputui.store.alarms import AlarmKind
 from gputui.store.vitals import load_vitals
 
@@ -17,6 +20,8 @@ UNREACHABLE_S = 3600.0
 SWITCHED_OFF_S = 180.0
 # The same for one whose workload has ended, for the rest of its log.
 DRAIN_PATIENCE_S = 60.0
+# A provider that leaves a question unanswered now and then still answers: so long may lie between two answers.
+ANSWERS_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +42,47 @@ class Patience:
     """How long a machine that cannot be reached goes on costing money.
 
     Only time in which the provider answered counts: while nobody can be asked, it is our own line that is down, and a
-    workload that is well must not be ended for that.
+    workload that is well must not be ended for that. What was counted is stored, so that the next agent goes on from there.
     """
 
-    def __init__(self) -> None:
-        self._since: float | None = None
+    def __init__(self, crew: Crew, placement: Placement) -> None:
+        self._crew = crew
+        self._placement_id = placement.id
+        self._spent_ms = placement.out_of_reach_ms
+        self._answered_s: float | None = None
 
-    def is_over(self, machine: Machine | None, now_s: float, *, limit_s: float = UNREACHABLE_S) -> bool:
+    @property
+    def spent_s(self) -> float:
+        return self._spent_ms / 1000
+
+    def is_over(self, machine: Machine | None, *, limit_s: float = UNREACHABLE_S) -> bool:
         """Take in what the provider just said (None: it did not answer); True when the machine is given up."""
         if machine is None:
-            self._since = None
             return False
-        if self._since is None:
-            self._since = now_s
+        now_s = asyncio.get_running_loop().time()
+        if self._answered_s is not None and now_s - self._answered_s <= ANSWERS_WITHIN_S:
+            self._keep(self._spent_ms + round((now_s - self._answered_s) * 1000))
+        self._answered_s = now_s
         if machine.state is MachineState.STOPPED:
             limit_s = min(limit_s, SWITCHED_OFF_S)
-        return now_s - self._since > limit_s
+        return self.spent_s > limit_s
+
+    def begin_anew(self) -> None:
+        """The machine was reached."""
+        self._answered_s = None
+        self._keep(0)
+
+    def _keep(self, spent_ms: int) -> None:
+        if spent_ms != self._spent_ms:
+            self._spent_ms = spent_ms
+            with outliving("keep for how long a machine has been out of reach"), self._crew.store.write() as tx:
+                job_store.update_placement(tx, self._placement_id, out_of_reach_ms=spent_ms)
 
 
 def known_since_ms(placement: Placement) -> Ms:
-    """Return since when a machine has been in our hands: an order may be carried out long after it was sent, when the agent
-    died over it and the next one sent it again."""
-    return placement.last_seen_ms or placement.requested_at_ms or placement.created_at_ms
+    """Return since when a machine has answered or, before that, been in our hands: an order may be carried out long after
+    it was sent, when the agent died over it and the next one sent it again."""
+    return placement.ready_at_ms or placement.accepted_at_ms or placement.requested_at_ms or placement.created_at_ms
 
 
 def ending_of_loss(crew: Crew, job: Job, placement: Placement, why: str, otherwise: JobStatus | None) -> Ending:

@@ -16,7 +16,7 @@ from gputui.core.endings import Ending, known_since_ms
 from gputui.core.ordering import ABSENT_GRACE_S, ACCOUNT_WIDE, LOOK_DEADLINE_S, Orderer
 from gputui.core.routing import Plan, Quote, no_match
 from gputui.core.runner.logfile import JobLog
-from gputui.core.tenancy import PRICE_TOLERANCE_PERCENT, Tenancy
+from gputui.core.tenancy import Tenancy
 from gputui.core.termination import Terminator
 from gputui.core.whose import absence_counts, saw_machine
 from gputui.model.errors import (
@@ -339,10 +339,6 @@ class JobDriver:
                     rate=placement.agreed_price_micro_usd_per_hour,
                 )
 
-        def still_alive(asked_ms: Ms) -> None:
-            with self._crew.store.write() as tx:
-                job_store.update_placement(tx, placement.id, last_seen_ms=asked_ms)
-
         return Terminator(
             lambda: self._crew.client(placement.provider),
             placement.machine_id or "",
@@ -351,7 +347,6 @@ class JobDriver:
             report=report,
             heard=lambda error: self._crew.heard(placement.provider, error),
             absence_counts=lambda: absence_counts(self._crew, placement.id),
-            on_alive=still_alive,
             shows_by_ms=0 if placement.ready_at_ms else known_since_ms(placement) + round(ABSENT_GRACE_S * 1000),
             on_seen=lambda: saw_machine(self._crew, placement.id),
         )
@@ -379,4 +374,4 @@ class JobDriver:
 def price_ceiling(job: Job, listed: MicroUsdPerHour) -> MicroUsdPerHour:
     """Return the most this machine may turn out to cost per hour: the user's cap, or a little over the price shown."""
     cap = job.spec.max_price_micro_usd_per_hour
-    return cap if cap is not None else listed + listed * PRICE_TOLERANCE_PERCENT // 100
+    return cap if cap is not None else ledger.dearest(listed)

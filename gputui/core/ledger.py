@@ -15,6 +15,8 @@ from gputui.store.db import Store, Tx
 COMPUTE = "compute"
 TRAFFIC = "traffic"
 
+# How much more than the price that was shown a machine may cost where nobody said otherwise.
+PRICE_TOLERANCE_PERCENT = 10
 # States in which a machine is what was ordered. In any other, a provider that does not say so may or may not bill it.
 _BILLED_STATES = frozenset({MachineState.PENDING, MachineState.RUNNING})
 
@@ -33,6 +35,11 @@ class Rates:
         return {"rate_micro_usd_per_hour": self.high, "rate_low_micro_usd_per_hour": low}
 
 
+def dearest(shown: MicroUsdPerHour) -> MicroUsdPerHour:
+    """Return the most that a machine may be expected to cost per hour, by the price that was shown."""
+    return shown + shown * PRICE_TOLERANCE_PERCENT // 100
+
+
 def rates_of(machine: Machine, *, price: MicroUsdPerHour) -> Rates:
     """Return what a machine costs per hour in its present state; `price` counts where it does not tell its own."""
     if machine.billed_micro_usd_per_hour is not None:
@@ -40,6 +47,10 @@ def rates_of(machine: Machine, *, price: MicroUsdPerHour) -> Rates:
     if machine.price_micro_usd_per_hour is not None:
         price = machine.price_micro_usd_per_hour
     return Rates(price if machine.state in _BILLED_STATES else 0, price)
+
+
+def tells_its_price(machine: Machine) -> bool:
+    return machine.billed_micro_usd_per_hour is not None or machine.price_micro_usd_per_hour is not None
 
 
 def open_intervals(
@@ -55,9 +66,11 @@ def open_intervals(
 ) -> None:
     """Begin to meter a machine that exists. Its clock may have started as early as the order.
 
-    `price_before` is what it may have cost per hour in that time, whatever it costs in the state that it is found in.
+    `price_before` is what it may have cost per hour in that time, whatever it costs in the state that it is found in. One
+    that does not tell its price may cost anything up to what is `dearest`, until it tells.
     """
-    rates = rates_of(machine, price=price)
+    is_assumed = not tells_its_price(machine)
+    rates = Rates(0, dearest(price)) if is_assumed else rates_of(machine, price=price)
     usage_store.insert_interval(
         tx,
         job_id=placement.job_id,
@@ -65,6 +78,7 @@ def open_intervals(
         provider=placement.provider,
         resource=COMPUTE,
         **Rates(rates.low, max(rates.high, price_before)).row,
+        rate_is_assumed=is_assumed,
         granularity_s=rule.granularity_s,
         minimum_s=rule.minimum_s,
         start_earliest_ms=start_earliest_ms,
@@ -75,13 +89,33 @@ def open_intervals(
         _open_traffic(tx, placement, machine.traffic_limit_micro_usd_per_hour, start_earliest_ms)
 
 
+def book_lost_order(tx: Tx, placement: Placement, rule: BillingRule, *, now_ms: Ms) -> None:
+    """Keep what an order cost at the most that has no machine: one may have come and gone before anybody looked."""
+    ordered_ms = placement.requested_at_ms or placement.created_at_ms
+    interval_id = usage_store.insert_interval(
+        tx,
+        job_id=placement.job_id,
+        placement_id=placement.id,
+        provider=placement.provider,
+        resource=COMPUTE,
+        **Rates(0, dearest(placement.offer.price_micro_usd_per_hour)).row,
+        rate_is_assumed=True,
+        granularity_s=rule.granularity_s,
+        minimum_s=rule.minimum_s,
+        start_earliest_ms=ordered_ms,
+        last_seen_ms=ordered_ms,
+    )
+    interval = usage_store.load_interval(tx, interval_id)
+    _close(tx, interval, end_earliest_ms=ordered_ms, end_latest_ms=now_ms, reason="the order got lost")
+
+
 def observe(
     store: Store, placement: Placement, rule: BillingRule, machine: Machine, *, asked_ms: Ms, answered_ms: Ms
 ) -> None:
     """Narrow the open intervals by what the provider just said of the machine.
 
     The question left at `asked_ms` and the answer was here at `answered_ms`; the truth of it lies in between. A changed
-    rate closes the interval and opens the next one.
+    rate closes the interval and opens the next one; one that was only assumed has been what is told from the start.
     """
     interval = usage_store.load_open_interval(store, placement.id, COMPUTE)
     if interval is None:
@@ -93,12 +127,14 @@ def observe(
             changes["start_latest_ms"] = answered_ms
         elif boot_is_free(rule) and machine.state is MachineState.PENDING:
             changes["start_earliest_ms"] = max(interval.start_earliest_ms, asked_ms)
-    rates = rates_of(machine, price=interval.rate_micro_usd_per_hour)
-    seen_before_ms = interval.last_seen_ms
+    before, rates = _rates_in(interval), rates_of(machine, price=interval.rate_micro_usd_per_hour)
+    if interval.rate_is_assumed and tells_its_price(machine):
+        changes |= {**rates.row, "rate_is_assumed": False}
     with store.write() as tx:
         usage_store.update_interval(tx, interval.id, **changes)
-        if rates != _rates_in(interval):
-            _reprice(tx, replace(interval, **changes), rates, earliest_ms=seen_before_ms, latest_ms=answered_ms)
+        if rates != before and not interval.rate_is_assumed:
+            earliest_ms, latest_ms = _when_changed(before, rates, interval.last_seen_ms, answered_ms)
+            _reprice(tx, replace(interval, **changes), rates, earliest_ms=earliest_ms, latest_ms=latest_ms)
         if is_running:
             _read_counter(store, tx, placement, machine, interval.start_earliest_ms, asked_ms=asked_ms)
 
@@ -138,6 +174,17 @@ def _close(tx: Tx, interval: UsageInterval, *, end_earliest_ms: Ms, end_latest_m
         cost_high_micro_usd=max(low, high),
         close_reason=reason,
     )
+
+
+def _when_changed(before: Rates, after: Rates, seen_ms: Ms, answered_ms: Ms) -> tuple[Ms, Ms]:
+    """Return the earliest and the latest moment of a change between two sightings.
+
+    Where the most stays what it was, it does not depend on the moment: then that is the one at which the least is least.
+    """
+    if before.high != after.high:
+        return seen_ms, answered_ms
+    moment_ms = seen_ms if after.low < before.low else answered_ms
+    return moment_ms, moment_ms
 
 
 def _reprice(tx: Tx, interval: UsageInterval, rates: Rates, *, earliest_ms: Ms, latest_ms: Ms) -> UsageInterval:

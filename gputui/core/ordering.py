@@ -14,6 +14,7 @@ from typing import Any
 
 from gputui.core import ledger
 from gputui.core.crew import Crew
+from gputui.core.journal import Entry
 from gputui.core.runner.container import container_start
 from gputui.core.whose import absence_counts
 from gputui.model.errors import (
@@ -202,7 +203,7 @@ class Orderer:
                 facts={"machine_id": machine.id, "provider_state": machine.raw_state},
                 machine_id=machine.id,
                 agreed_price_micro_usd_per_hour=rate,
-                last_seen_ms=entry.now_ms,
+                accepted_at_ms=entry.now_ms,
             )
             ledger.open_intervals(
                 entry.tx,
@@ -230,17 +231,32 @@ class Orderer:
         return self._end(placement, PlacementState.REFUSED, error.code, str(error), facts)
 
     def _absent(self, placement: Placement, refusal: GputuiError | None) -> Placement:
-        code = refusal.code if refusal else "absent"
-        why = str(refusal) if refusal else "the order got lost; the provider has no machine of that label"
-        return self._end(placement, PlacementState.ABSENT, code, why)
+        if refusal is not None:  # the same order again would have been answered with its machine, had there been one
+            return self._end(placement, PlacementState.ABSENT, refusal.code, str(refusal))
+        why = "the order got lost; the provider has no machine of that label"
+        with self._crew.journal.entry() as entry:
+            rule = self._crew.billing(placement.provider)
+            ledger.book_lost_order(entry.tx, placement, rule, now_ms=entry.now_ms)
+            return self._ended(entry, placement, PlacementState.ABSENT, "absent", why)
 
     def _end(
         self, placement: Placement, to: PlacementState, code: str, why: str, facts: dict[str, Any] | None = None
     ) -> Placement:
         with self._crew.journal.entry() as entry:
-            return entry.move_placement(
-                placement, to, why, facts=facts, reason_code=code, reason=why, gone_at_ms=entry.now_ms
-            )
+            return self._ended(entry, placement, to, code, why, facts)
+
+    @staticmethod
+    def _ended(
+        entry: Entry,
+        placement: Placement,
+        to: PlacementState,
+        code: str,
+        why: str,
+        facts: dict[str, Any] | None = None,
+    ) -> Placement:
+        return entry.move_placement(
+            placement, to, why, facts=facts, reason_code=code, reason=why, gone_at_ms=entry.now_ms
+        )
 
     def _say_once(self, placement: Placement, sentence: str) -> None:
         if sentence != getattr(self, "_last_said", None):

@@ -81,7 +81,6 @@ class Supervisor:
         self._drivers: dict[str, _Task] = {}
         self._endings: dict[str, _Task] = {}
         self._volumes: dict[str, _Task] = {}
-        self._epoch = 0
 
     async def run(self, *, on_ready: Callable[[], None] = lambda: None) -> None:
         """Supervise until idle or cancelled. Cancelling leaves every job as the store says; the next agent goes on."""
@@ -126,7 +125,7 @@ class Supervisor:
                 await asyncio.wait({sweeping})
             await self._cancel_all()
             with outliving("sign off"):
-                agent_store.sign_off(self._crew.store, self._epoch, now_ms=self._crew.clock.now_ms())
+                agent_store.sign_off(self._crew.store, self._crew.epoch, now_ms=self._crew.clock.now_ms())
 
     def _catch_up_with_clock(self, clocks: ClockWatch) -> None:
         """Notice that the clock was moved since the last agent's heart beat, if the computer did not start anew since."""
@@ -153,7 +152,7 @@ class Supervisor:
 
     def publish_accounts(self) -> None:
         """Write who we are and which accounts we hold keys for (as fingerprints)."""
-        self._epoch = agent_store.register_agent(
+        self._crew.epoch = agent_store.register_agent(
             self._crew.store,
             pid=self._pid,
             host=self._host,
@@ -171,10 +170,11 @@ class Supervisor:
         return bool(job_store.count_alive_jobs(store) or wishes)
 
     def _beat(self) -> None:
-        if self._epoch == 0:  # the disk did not take our registration
+        if self._crew.epoch == 0:  # the disk did not take our registration
             self.publish_accounts()
         steady_ms = self._steady.now_ms() if self._steady else None
-        if not agent_store.beat(self._crew.store, self._epoch, now_ms=self._crew.clock.now_ms(), steady_ms=steady_ms):
+        now_ms = self._crew.clock.now_ms()
+        if not agent_store.beat(self._crew.store, self._crew.epoch, now_ms=now_ms, steady_ms=steady_ms):
             raise Replaced("another agent has taken over")
 
     def _follow_wishes(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
-from gputui.core.endings import SWITCHED_OFF_S, Ending, PriceGuard, ending_of_loss, known_since_ms
+from gputui.core.endings import Ending, Patience, PriceGuard, ending_of_loss, known_since_ms
 from gputui.core.journal import Entry
 from gputui.core.runner.base import Runner, ShellRunner
 from gputui.core.runner.container import ContainerRunner
@@ -29,8 +29,6 @@ from gputui.providers.registry import Runs, provider_info
 
 FIRST_POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
-# Without a cap of the user's own, a machine may cost this much more than the price that was shown, in percent.
-PRICE_TOLERANCE_PERCENT = 10
 BEGIN_ATTEMPTS = 4
 # How long a provider's log is waited for when nothing new is printed, and how long one reading may take in all.
 LOG_WAIT_S = 20.0
@@ -47,6 +45,7 @@ class Tenancy:
         self.placement = placement
         self._stop = stop
         self._watch = MachineWatch(crew, placement)
+        self._patience = Patience(crew, placement)
         self._pinned: str | None = placement.host_key
 
     async def run(self) -> Ending:
@@ -127,6 +126,7 @@ class Tenancy:
         log.begin(self.placement.id, now_ms=self._crew.clock.now_ms())
 
         async def connect() -> Runner:
+            self._crew.check_in_charge()
             cursor = log.resume_cursor(self.placement.id)
             has_begun = log.remote_offset(self.placement.id) > 0
             return ContainerRunner(self._read_page, self.placement.nonce, cursor=cursor, has_begun=has_begun)
@@ -141,7 +141,7 @@ class Tenancy:
             return await client.read_log(self.placement.machine_id or "", after=after, wait_s=LOG_WAIT_S)
 
     async def _follow(self, runner: Runner | None, reconnect: Callable[[], Awaitable[Runner]]) -> Ending:
-        workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, reconnect)
+        workload = Workload(self._crew, self.job, self.placement, self._stop, self._watch, self._patience, reconnect)
         try:
             return await workload.follow(runner)
         finally:
@@ -152,8 +152,6 @@ class Tenancy:
 
     async def _machine_up(self) -> Machine | Ending:
         """Poll until the machine runs."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         pause_s = FIRST_POLL_S
         while True:
             machine = await self._watch.look()
@@ -162,8 +160,7 @@ class Tenancy:
             if machine is not None:
                 if machine.state is MachineState.RUNNING:
                     return machine
-                is_off = machine.state is MachineState.STOPPED and loop.time() - began > SWITCHED_OFF_S
-                if machine.state in DEAD_STATES or is_off:
+                if self._will_not_get_up(machine):
                     return self._dead(machine)
                 self.job = self._crew.journal.phase(self.job, f"starting ({machine.raw_state})")
             if self._watch.has_vanished:
@@ -206,7 +203,7 @@ class Tenancy:
             news = await self._watch.look()
             if self._watch.has_vanished:
                 return self._vanished()
-            if news is not None and news.state in DEAD_STATES:
+            if news is not None and self._will_not_get_up(news):
                 return self._dead(news)
             await self._pause(pause_s)
             pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
@@ -229,6 +226,7 @@ class Tenancy:
         limit_s = self.job.spec.max_duration_s
         began_ms = self.placement.running_at_ms or self._crew.clock.now_ms()
         price = PriceGuard(self._crew, self.job, self.placement)
+        is_known = self._pinned is not None
         while True:
             if self._stop.is_set():
                 return Ending("stopped", "stopped", JobStatus.STOPPED)
@@ -242,7 +240,17 @@ class Tenancy:
                 return self._dead(machine)
             if too_dear := price.check(machine):
                 return too_dear
+            is_known = is_known or await self._get_to_know()
             await self._pause(SLOWEST_POLL_S if left_s is None else min(SLOWEST_POLL_S, left_s))
+
+    async def _get_to_know(self) -> bool:
+        """Pin the host key of an adopted machine that nobody has reached yet, so that a person can log in."""
+        try:
+            shell = await self._connect()
+        except (ShellError, ProviderError, SecretsError, TimeoutError):
+            return False
+        await shell.close()
+        return True
 
     def _become_ready(self, machine: Machine) -> None:
         with self._crew.journal.entry() as entry:
@@ -251,7 +259,6 @@ class Tenancy:
                 PlacementState.READY,
                 "the machine answers",
                 ready_at_ms=entry.now_ms,
-                last_seen_ms=entry.now_ms,
                 ssh_host=machine.ip,
                 ssh_port=machine.ssh_port,
                 ssh_user=machine.ssh_user or DEFAULT_SSH_USER,
@@ -277,6 +284,13 @@ class Tenancy:
             phase="running",
             started_at_ms=self.job.started_at_ms or entry.now_ms,
         )
+
+    def _will_not_get_up(self, machine: Machine) -> bool:
+        """Say of a machine that never answered whether it has failed, or been off for long."""
+        if machine.state is MachineState.STOPPED:
+            return self._patience.is_over(machine)
+        self._patience.begin_anew()
+        return machine.state in DEAD_STATES
 
     def _dead(self, machine: Machine) -> Ending:
         if machine.state is MachineState.NO_CAPACITY:

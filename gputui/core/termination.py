@@ -28,9 +28,9 @@ class Terminator:
 
     `get_client` is asked each time, so that a key that comes back is used. `report(sentence, loud)` hears every new
     trouble once; `loud` is True when it has gone on for two minutes and a person should know. `heard` is told how each
-    question was answered (None: well), `on_alive` when the machine was certainly there, `on_seen` when the provider showed
-    it; `absence_counts` says whether that it is not seen means anything: nothing before `shows_by_ms`, until when a new
-    machine may not show yet. A store that cannot be written keeps nothing from being ended.
+    question was answered (None: well), `on_seen` when the provider showed the machine; `absence_counts` says whether that
+    it is not seen means anything: nothing before `shows_by_ms`, until when a new machine may not show yet. A store that
+    cannot be written keeps nothing from being ended.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class Terminator:
         report: Callable[[str, bool], None],
         heard: Callable[[GputuiError | TimeoutError | None], Awaitable[None]],
         absence_counts: Callable[[], Awaitable[bool]],
-        on_alive: Callable[[Ms], None] = lambda asked_ms: None,
         on_seen: Callable[[], None] = lambda: None,
         shows_by_ms: Ms = 0,
     ) -> None:
@@ -54,7 +53,6 @@ class Terminator:
         self._report = report
         self._heard = heard
         self._absence_counts = absence_counts
-        self._on_alive = on_alive
         self._on_seen = on_seen
         self._shows_by_ms = shows_by_ms
         self._said: set[str] = set()
@@ -71,7 +69,7 @@ class Terminator:
             if sightings == 0 and (accepted_at is None or loop.time() - accepted_at > RESEND_AFTER_S):
                 # A new key each time: a replayed "accepted" of an order that got lost would end nothing.
                 accepted_at = loop.time() if await self._try(self._ask_once(), "delete") else None
-            absent, asked_ms = await self._is_absent()
+            absent = await self._is_absent()
             if absent:
                 sightings += 1
                 first_gone_ms = first_gone_ms or self._clock.now_ms()
@@ -82,7 +80,6 @@ class Terminator:
             if absent is False:
                 sightings, first_gone_ms = 0, None
                 with outliving("note that the machine is still there"):
-                    self._on_alive(asked_ms)
                     self._on_seen()
             if loop.time() - began > LOUD_AFTER_S:
                 self._say("the machine is still there after two minutes of asking for its end", loud=True)
@@ -90,20 +87,14 @@ class Terminator:
             pause_s = min(pause_s * 1.5, SLOWEST_S if accepted_at is None else RESEND_AFTER_S / 3)
 
     async def _ask_once(self) -> None:
-        asked_ms = self._clock.now_ms()
         try:
             await self._get_client().terminate(self._machine_id, idempotency_key=f"end-{self._ids.ulid()}")
         except Gone:
             if self._may_not_show_yet():
                 raise
-            return
-        # What is accepted was there to be ended: without that, it may have been gone since it was last seen.
-        with outliving("note that the machine was still there"):
-            self._on_alive(asked_ms)
 
-    async def _is_absent(self) -> tuple[bool | None, Ms]:
+    async def _is_absent(self) -> bool | None:
         """Return True when neither list nor look-up shows the machine, False when one does, None when nobody can tell."""
-        asked_ms = self._clock.now_ms()
         found: list[bool] = []
         is_told = False
 
@@ -123,11 +114,11 @@ class Terminator:
                 found.append(not is_told)
 
         if not await self._try(look(), "look"):
-            return None, asked_ms
+            return None
         is_missing = not found[0] and not is_told
         if is_missing and (self._may_not_show_yet() or not await self._absence_counts()):
-            return None, asked_ms
-        return not found[0], asked_ms
+            return None
+        return not found[0]
 
     def _may_not_show_yet(self) -> bool:
         return self._clock.now_ms() < self._shows_by_ms

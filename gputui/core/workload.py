@@ -57,6 +57,7 @@ class Workload:
         placement: Placement,
         stop: asyncio.Event,
         watch: MachineWatch,
+        patience: Patience,
         connect: Callable[[], Awaitable[Runner]],
     ) -> None:
         self._crew = crew
@@ -71,8 +72,7 @@ class Workload:
         self._cursor: str | None = None
         self._log_trouble = ""
         self._ended_at: float | None = None
-        self._patience = Patience()
-        self._off = Patience()
+        self._patience = patience
         self._price = PriceGuard(crew, job, placement)
         self._vitals = load_vitals(crew.store, placement.id)
         self._wish: Ending | None = None
@@ -107,7 +107,8 @@ class Workload:
                     self._say("reached the machine again")
                     self._trouble = ""
                 last_contact, pause_s = loop.time(), 0.0
-                self._patience = Patience()
+                if current.takes_orders:  # a log that is read from its provider says nothing of the machine
+                    self._patience.begin_anew()
                 self._keep_vitals(reply)
                 if ending := self._take(reply, loop.time()):
                     return ending
@@ -117,7 +118,7 @@ class Workload:
                     last_watch = loop.time()
                     news = await self._watch.look()
                     self._wish_for(self._price.check(news))
-                    if not current.takes_orders and (ending := self._died_unheard(news, loop.time())):
+                    if not current.takes_orders and (ending := self._died_unheard(news)):
                         return ending
                 self._wish_for(self._too_idle(reply))
                 if not current.takes_orders and (ending := self._unordered(reply)):
@@ -144,6 +145,7 @@ class Workload:
 
     def _keep_log(self, reply: PollReply, offset: int) -> None:
         """Write what came of the log. A disk that is full keeps nobody from watching the workload; it is fetched later."""
+        self._crew.check_in_charge()
         now_ms = self._crew.clock.now_ms()
         try:
             if reply.payload:
@@ -287,12 +289,12 @@ class Workload:
             return self._wish
         is_draining = self.placement.state is PlacementState.DRAINING
         limit_s = DRAIN_PATIENCE_S if is_draining else UNREACHABLE_S
-        if self._patience.is_over(machine, asyncio.get_running_loop().time(), limit_s=limit_s):
+        if self._patience.is_over(machine, limit_s=limit_s):
             if is_draining:
                 return Ending("log_cut", "the workload ended", self.job.outcome, log_gap=f"cut off: {sentence}")
             return Ending(
                 "machine_lost",
-                f"the machine could not be reached for {silent_s:.0f} s",
+                f"the machine could not be reached for {self._patience.spent_s:.0f} s",
                 self._outcome(JobStatus.FAILED),
             )
         return self._overdue(asyncio.get_running_loop().time())
@@ -304,7 +306,7 @@ class Workload:
             self._say("asked the workload to end")
             self.job = self._crew.journal.phase(self.job, "stopping")
 
-    def _died_unheard(self, machine: Machine | None, now_s: float) -> Ending | None:
+    def _died_unheard(self, machine: Machine | None) -> Ending | None:
         """Where only the provider's log is to be had, it can be read long after the machine has died."""
         if self._watch.has_vanished:
             return self._lost("the provider no longer knows the machine")
@@ -313,8 +315,8 @@ class Workload:
         if machine.state in (MachineState.ERROR, MachineState.GONE, MachineState.DELETING):
             return self._lost(f"the machine is {machine.raw_state}")
         if machine.state is not MachineState.STOPPED:
-            self._off = Patience()
-        elif self._off.is_over(machine, now_s):
+            self._patience.begin_anew()
+        elif self._patience.is_over(machine):
             return self._lost(f"the machine has been {machine.raw_state} for {SWITCHED_OFF_S:.0f} s")
         return None
 

@@ -126,6 +126,8 @@ class Placement:
     create; `machine_id` is the provider's own id, known once the create is answered or the machine is adopted. `volumes`
     are what the machine is ordered with, as they were then. `key_print` is a fingerprint of the key it was ordered with and
     `account` the provider's own name for the account: whether another key may be believed that the machine is gone.
+    `accepted_at` is when the machine came into our hands, which may be long after the order was first sent;
+    `out_of_reach_ms` for how long it has not been reached while its provider answered, whichever agent tried.
     """
 
     id: str
@@ -150,12 +152,13 @@ class Placement:
     running_at_ms: Ms | None = None
     terminating_at_ms: Ms | None = None
     gone_at_ms: Ms | None = None
-    last_seen_ms: Ms | None = None
+    accepted_at_ms: Ms | None = None
     reason_code: str | None = None
     reason: str | None = None
     volumes: tuple[Volume, ...] = ()
     key_print: str | None = None
     account: str | None = None
+    out_of_reach_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +400,8 @@ class UsageInterval:
     The provider's own clock started somewhere in [start_earliest, start_latest] and stopped in [end_earliest,
     end_latest]; both ends are None while the interval is open. A closed interval's cost never changes.
     `minimum_low_s` is set where less than `minimum_s` may be left of the minimum; None: that.
-    `rate_low` is set while nobody tells whether the machine is billed at all; None: the rate. Where the provider counts
+    `rate_low` is set while nobody tells whether the machine is billed at all; None: the rate. `rate_is_assumed` while the
+    machine has not told its price, which may be anything up to the rate. Where the provider counts
     by itself (traffic), `metered` is what its counter said at `last_seen` and the rate is the most it can grow by.
     """
 
@@ -420,3 +424,4 @@ class UsageInterval:
     rate_low_micro_usd_per_hour: MicroUsdPerHour | None = None
     metered_micro_usd: MicroUsd | None = None
     minimum_low_s: int | None = None
+    rate_is_assumed: bool = False

@@ -20,7 +20,7 @@ from gputui.model.errors import ShellError
 from gputui.sim.billing import BillingTerms
 from gputui.sim.catalogue import Catalogue, InstanceType
 from gputui.sim.faults import Faults
-from gputui.sim.lives import Life
+from gputui.sim.lives import ENDED, Life
 from gputui.sim.machine import SimMachine
 
 if TYPE_CHECKING:
@@ -261,8 +261,10 @@ class World:
         machine.replan(now_ms, (now_ms, Life.OFFLINE), (now_ms + self._knob_ms("power_s"), Life.RUNNING))
 
     def kill(self, machine_id: str, died_as: str = "offline") -> None:
-        """Make a machine die now, as "offline", "error", "vanish" or "released"."""
-        self._plan_death(self.machines[machine_id], self.now_ms(), died_as)
+        """Make a machine die now, as "offline", "error", "vanish" or "released". Nothing undoes a deletion that has begun."""
+        machine = self.machines[machine_id]
+        if machine.life(self.now_ms()) not in (Life.DELETING, *ENDED):
+            self._plan_death(machine, self.now_ms(), died_as)
 
     def reprice(self, machine_id: str, usd_per_hour: Decimal | str) -> None:
         """Change a machine's own price from now on."""

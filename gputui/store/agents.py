@@ -70,6 +70,12 @@ def beat(store: Store, epoch: int, *, now_ms: Ms, steady_ms: int | None = None) 
         return tx.execute(sql, (now_ms, steady_ms, epoch)) == 1
 
 
+def is_replaced(store: Store, epoch: int) -> bool:
+    """Return whether another agent has taken over."""
+    row = store.read_one("SELECT epoch FROM agent WHERE id = 1")
+    return row is not None and row["epoch"] != epoch
+
+
 def sign_off(store: Store, epoch: int, *, now_ms: Ms) -> None:
     with store.write() as tx:
         tx.execute("UPDATE agent SET stopped_at_ms = ? WHERE id = 1 AND epoch = ?", (now_ms, epoch))

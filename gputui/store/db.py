@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = Any
 
 # How many migrations this version knows; migrations.py asserts that it agrees.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 11
 BUSY_TIMEOUT_S = 10.0
 # An intent must be on the disk itself before the create call leaves. Tests of virtual hours turn this off.
 SYNCHRONOUS = "FULL"

@@ -146,6 +146,26 @@ def m008_what_is_left_of_a_minimum(db: Database) -> None:
     db.conn.execute("ALTER TABLE usage_intervals ADD COLUMN minimum_low_s INTEGER")
 
 
+@migrations()
+def m009_rates_that_were_never_told(db: Database) -> None:
+    db.conn.execute("ALTER TABLE usage_intervals ADD COLUMN rate_is_assumed INTEGER NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m010_since_when_a_machine_is_ours_and_out_of_reach(db: Database) -> None:
+    db.conn.execute("ALTER TABLE placements RENAME COLUMN last_seen_ms TO accepted_at_ms")
+    db.conn.execute("ALTER TABLE placements ADD COLUMN out_of_reach_ms INTEGER NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m011_prices_found_without_looking_at_every_offer(db: Database) -> None:
+    db.conn.execute("DROP INDEX offers_by_provider")
+    db.conn.execute("CREATE INDEX offers_by_provider ON offers (provider, id)")
+    db.conn.execute(
+        "CREATE INDEX offers_by_price ON offers (provider, gpu, stock IS 'none', price_micro_usd_per_hour / gpu_count)"
+    )
+
+
 # The newest word of the machine itself: one row per placement, replaced, never added to.
 _M007 = """
 CREATE TABLE vitals (

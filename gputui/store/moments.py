@@ -12,7 +12,7 @@ _OF_PLACEMENTS = (
     "ready_at_ms",
     "running_at_ms",
     "terminating_at_ms",
-    "last_seen_ms",
+    "accepted_at_ms",
 )
 _OF_INTERVALS = ("start_earliest_ms", "start_latest_ms", "last_seen_ms")
 

@@ -13,7 +13,9 @@ from agent_world import AgentWorld, agent_world
 from gputui.core import workload
 from gputui.core.runner import base
 from gputui.core.runner.logfile import read_marks
+from gputui.core.supervisor import Replaced
 from gputui.core.workload import Workload
+from gputui.local.config import AgentConfig, Config
 from gputui.model.errors import StoreError
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
@@ -336,6 +338,24 @@ def test_a_machine_that_will_not_end_rings_until_it_does(play: Callable[..., Non
         assert alarms(shop) == []
 
     play(scene)
+
+
+def test_an_agent_that_was_replaced_writes_no_more_of_a_log(play: Callable[..., None]) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        job_id = shop.submit(provider="runpod", env={"MOCK_DURATION_S": "900"})
+        await shop.until_phase(job_id, "running")
+        for _ in range(5):
+            await asyncio.sleep(37)
+            replaced = shop.agent
+            shop.start_agent()
+            assert replaced is not None
+            with pytest.raises(Replaced):
+                await replaced
+        assert (await shop.finished(job_id)).job.status is JobStatus.COMPLETED
+        steps = [line for line in shop.log_lines(job_id) if line.startswith("step")]
+        assert len(steps) == len(set(steps)) > 50
+
+    play(scene, glance_s=60.0, config=Config(agent=AgentConfig(poll_s=20.0)))
 
 
 def test_an_alarm_that_cannot_be_kept_rings_once_it_can(play: Callable[..., None], tmp_path: Path) -> None:

@@ -101,7 +101,55 @@ def test_a_state_that_may_be_free_counts_for_the_most_and_not_for_the_least(stor
     life.seen(500, machine(state))
     life.seen(510, machine())
     life.ended(600)
-    assert life.range_usd_thousandths() == (100 + 90, 600 + 10 + 10)  # each change may lie anywhere in its ten seconds
+    assert life.range_usd_thousandths() == (100 + 90, 600)
+
+
+def test_the_most_of_a_change_that_leaves_it_as_it_was_counts_no_second_twice(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine())
+    life.seen(0, machine())
+    life.seen(900, machine(MachineState.UNKNOWN))  # after a long absence
+    life.ended(1000)
+    assert life.range_usd_thousandths() == (0, 1000)
+
+
+def test_a_price_that_was_only_assumed_has_been_the_real_one_from_the_start(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine(MachineState.PENDING, price_micro_usd_per_hour=None), answered_s=40)
+    life.seen(50, machine(price_micro_usd_per_hour=2 * HOURLY))
+    life.ended(150)
+    [interval] = usage_store.load_placement_intervals(store, PLACEMENT.id)
+    assert not interval.rate_is_assumed
+    assert life.range_usd_thousandths() == (2 * 100, 2 * 150)
+
+
+def test_a_price_that_was_never_told_may_be_a_little_over_the_one_shown(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine(price_micro_usd_per_hour=None))
+    life.seen(10, machine(price_micro_usd_per_hour=None))
+    life.seen(20, machine(MachineState.ERROR, price_micro_usd_per_hour=None))
+    life.ended(100)
+    [interval] = usage_store.load_placement_intervals(store, PLACEMENT.id)
+    assert interval.rate_is_assumed
+    assert life.range_usd_thousandths() == (0, pytest.approx(1.1 * 100))
+
+
+def test_an_order_that_got_lost_may_have_cost_something_until_nobody_looked_any_more(store: Store) -> None:
+    with store.write() as tx:
+        ledger.book_lost_order(tx, PLACEMENT, EITHER, now_ms=70_000)
+    assert Life(store, EITHER).range_usd_thousandths(now_s=10_000) == (0, pytest.approx(1.1 * 70))
+
+
+def test_a_change_after_an_assumed_price_was_told_is_one_like_any_other(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine(MachineState.PENDING, price_micro_usd_per_hour=None))
+    life.seen(0, machine())
+    life.seen(100, machine(price_micro_usd_per_hour=2 * HOURLY))
+    life.ended(200)
+    assert len(usage_store.load_placement_intervals(store, PLACEMENT.id)) == 2
+    low, high = life.range_usd_thousandths()
+    assert low <= 300
+    assert high >= 400
 
 
 def test_each_state_costs_what_the_provider_says_it_does(store: Store) -> None:

@@ -17,9 +17,26 @@ from gputui.sim.torture.tell import replay_command
 
 SEEDS = 200
 AT_ONCE = 10
-# Histories that once found something: a machine listed after its end, and a time limit that passed while no agent was
-# there and the machine could not be reached.
-LEARNT = (10273, 10324, 11185)
+# Histories that once found something.
+LEARNT = (
+    10273,  # a machine was listed after its end
+    10324,
+    11185,  # a time limit passed while no agent was there and the machine could not be reached
+    30539,  # one machine vanished before it was listed, and the next was listed without its price
+    30826,  # each new agent waited for a machine that was off as long as the first
+    30890,  # the price of an adopted machine was told later, and was another than the offer's
+    31068,  # a provider's failures, one now and one then, made the wait for a lost machine begin again
+    31088,  # the most of a state that ended while no agent was there was counted twice
+    41071,  # a machine died while it was being deleted
+    42012,  # a machine was listed for a moment in which nobody looked
+    42036,  # a clock that was moved made the wait for a machine that was off begin again
+    43753,  # two pods whose orders got lost ended themselves while no agent was there
+    44126,  # an agent that had been replaced wrote on in a log
+    45494,  # a machine that had ended itself was listed again
+    48160,  # a machine that went off before its shell first answered was waited for as long as one that starts
+    46557,  # a pod of which nobody had asked for the log was taken for one that had printed nothing
+    51740,  # a rented machine was off for longer than a job's may be
+)
 QUICK_MUTANTS = {
     "intent-after",
     "blind-retry",

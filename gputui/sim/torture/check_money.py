@@ -11,9 +11,11 @@
      - every disturbed second of its life, and after it until its end was known,
      - two units of the provider's granularity for each state or price it had,
      - its minimum charge where it hardly ran, died by itself, or was disturbed,
-   and once more that much for each change of its price.
+   and once more that much for each change of its price. The price of a machine that never told it may be `dearest`. An order
+   that got lost may have had a machine from when it left until nobody looked for it any more.
 A host's clock that was set wrong by n seconds is good for n more. A price that changes so late that no look came after it
-cannot be known: the difference for that long is forgiven, too.
+cannot be known: the difference for that long is forgiven, too. So is what a machine that never told its price cost over the
+`dearest`, and for how long one that ended itself is listed afterwards, as if it ran.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from gputui.core.ledger import dearest
 from gputui.core.ordering import ABSENT_GRACE_S
+from gputui.model.states import PlacementState
 from gputui.model.types import Placement
 from gputui.model.units import usd_to_micro
 from gputui.providers.registry import provider_info
@@ -40,19 +44,32 @@ def check_money(facts: Facts) -> Iterator[str]:
         machines = [(m, placement) for placement in told.placements for m in facts.machines_of(placement)]
         bill = sum(usd_to_micro(str(round(m.bill_usd(facts.now_ms), 6))) for m, _ in machines)
         job = told.report.job
-        slip = sum(_slip(facts, machine) for machine, _ in machines)
+        slip = sum(_slip(facts, told, machine, placement) for machine, placement in machines)
         error = abs(bill - job.cost_micro_usd) - job.cost_uncertainty_micro_usd
         if error > len(machines) + slip:
             yield (
                 f"job {told.number} truly cost {bill} micro-USD, the ledger says {job.cost_micro_usd}"
                 f" ± {job.cost_uncertainty_micro_usd} ({_spans(told)})"
             )
-        bound = sum(_widest(facts, told, machine, placement) for machine, placement in machines)
+        bound = sum(_widest(facts, told, m, placement) for m, placement in machines if not _is_lost(placement))
+        bound += sum(_of_lost_order(facts, told, placement) for placement in told.placements if _is_lost(placement))
         if 2 * job.cost_uncertainty_micro_usd > bound + slip + len(machines):
             yield (
                 f"the cost of job {told.number} is uncertain by ±{job.cost_uncertainty_micro_usd} micro-USD,"
                 f" ±{bound // 2} at most could be understood ({_spans(told)})"
             )
+
+
+def _is_lost(placement: Placement) -> bool:
+    return placement.state is PlacementState.ABSENT and placement.requested_at_ms is not None
+
+
+def _of_lost_order(facts: Facts, told: Told, placement: Placement) -> int:
+    """Return the widest range in micro-USD that an order may span of which no machine was ever seen."""
+    rule = provider_info(placement.provider).billing
+    moments = [facts.true_ms(event) for event in told.events if event.placement_id == placement.id]
+    wide_s = (max(moments) - min(moments)) / 1000 + 2 * rule.granularity_s + rule.minimum_s
+    return int(dearest(placement.offer.price_micro_usd_per_hour) * wide_s / 3600)
 
 
 def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement) -> int:
@@ -74,20 +91,39 @@ def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement)
     wide_s += 2 * rule.granularity_s * max(1, len(spans)) + (0 if placement.ready_at_ms else ABSENT_GRACE_S)
     if up_ms is None or life_s - boot_ms / 1000 < unseen_s or facts.disturbances or deaths:
         wide_s += rule.minimum_s
-    return int((_top_price(machine) + traffic) * wide_s * len(machine.prices) / 3600)
+    top_price = max(_top_price(machine), _assumed_rate(told, placement) or 0)
+    return int((top_price + traffic) * wide_s * len(machine.prices) / 3600)
 
 
 def _top_price(machine: SimMachine) -> int:
     return int(max(price for _, price in machine.prices) * 1_000_000)
 
 
-def _slip(facts: Facts, machine: SimMachine) -> int:
-    """Return the micro-USD that nobody here can know of: what a wrong clock hides, and a new price that was not seen yet."""
+def _assumed_rate(told: Told, placement: Placement) -> int | None:
+    """Return the most that a machine may cost per hour which never told its price; None for one that did."""
+    rates = [i for i in told.report.intervals if i.placement_id == placement.id and i.rate_is_assumed]
+    return rates[0].rate_micro_usd_per_hour if rates else None
+
+
+def _slip(facts: Facts, told: Told, machine: SimMachine, placement: Placement) -> int:
+    """Return the micro-USD that nobody here can know of: what a wrong clock hides, and a price that was not seen (yet)."""
     clock_s = sum(abs(step.about) for step in facts.plan.steps if step.deed is Deed.CLOCK)
     unseen_s = _unseen_s(facts) + provider_info(machine.provider).billing.minimum_s
     unseen_s += facts.disturbed_ms(machine.created_ms, facts.now_ms) / 1000
     steps = sum(abs(after - before) for (_, before), (_, after) in pairwise(machine.prices)) * 1_000_000
-    return int((_top_price(machine) * clock_s + float(steps) * unseen_s) / 3600)
+    assumed = _assumed_rate(told, placement)
+    excess = max(0, _top_price(machine) - assumed) if assumed is not None else 0
+    life_s = ((machine.ended_ms(facts.now_ms) or facts.now_ms) - machine.created_ms) / 1000
+    wrong_s = clock_s + _listed_after_s(facts, machine)
+    return int((_top_price(machine) * wrong_s + float(steps) * unseen_s + excess * life_s) / 3600)
+
+
+def _listed_after_s(facts: Facts, machine: SimMachine) -> float:
+    """Return for how long after its end a machine may be listed without anybody knowing that it was to end."""
+    ended_itself = Life.DELETING in {life for _, life in machine.timeline} and not facts.was_asked_to_end(
+        machine.id, by_ms=facts.ended_ms(machine)
+    )
+    return facts.knob("delete_s") + facts.knob("deleted_still_listed_s") if ended_itself else 0.0
 
 
 def _unseen_s(facts: Facts) -> float:

@@ -3,7 +3,8 @@
 The bounds (seconds of undisturbed time, see `Facts.disturbances`):
 
 * A machine outlives the moment it is no longer needed (its command's end, the stop wish, its own death, the end of its time)
-  by at most `LATE_S` and the time that its deletion takes; its job is not final before the machine is gone.
+  by at most `LATE_S` and the time that its deletion takes, one that may recover by `HOST_GONE_S` more; its job is not final
+  before the machine is gone.
 * A job never has two machines alive at once, a placement never has two machines at all.
 * The log and the money have modules of their own: `check_log`, `check_money`.
 """
@@ -33,6 +34,10 @@ CALM_FAILURES = frozenset({"exit_code", "no_match", "no_capacity"})
 # broken one as "unhealthy"): it may cost money for that long.
 HOST_GONE_S = 3600.0
 MAY_RECOVER = {"vastai": frozenset({Life.OFFLINE}), "lambda": frozenset({Life.OFFLINE, Life.ERROR})}
+# Lives of a rented machine that is off: what is on its disk is its user's, who alone may start it again or give it up. Vast.ai
+# shows a broken one so, too.
+OFF = frozenset({Life.OFFLINE, Life.RELEASED})
+SHOWN_AS_OFF = {"vastai": OFF | {Life.ERROR}}
 # Failures that say that a machine failed the job, and lives that a machine does not have when all is well.
 LOSSES = frozenset({"machine_lost", "machine_failed", "rebooted", "lost"})
 HURTS = frozenset({Life.ERROR, Life.OFFLINE, Life.RELEASED, Life.NO_CAPACITY})
@@ -93,10 +98,13 @@ def check_prompt_end(facts: Facts) -> Iterator[str]:
                 ended_ms = facts.ended_ms(machine)
                 if final_ms is not None and final_ms < ended_ms:
                     yield f"job {told.number} was final {(ended_ms - final_ms) / 1000:.1f} s before its machine was gone"
-                needless_ms = _needless_ms(facts, told, placement.id, machine, wish_ms)
-                if needless_ms is None or needless_ms >= ended_ms:
-                    continue
-                late_ms = ended_ms - needless_ms - facts.disturbed_ms(needless_ms, ended_ms)
+                late_ms = max(
+                    [
+                        ended_ms - needless_ms - facts.disturbed_ms(needless_ms, ended_ms) - grace_ms
+                        for needless_ms, grace_ms in _needless(facts, told, placement.id, machine, wish_ms)
+                    ],
+                    default=0,
+                )
                 if late_ms > 1000 * (LATE_S + _usual_s(facts)):
                     yield f"machine {machine.id} of job {told.number} went {late_ms / 1000:.0f} s late"
         last_ms = max([facts.ended_ms(m) for p in told.placements[-1:] for m in facts.machines_of(p)], default=None)
@@ -108,26 +116,29 @@ def check_prompt_end(facts: Facts) -> Iterator[str]:
             yield f"the stop of job {told.number} came to nothing"
 
 
-def _needless_ms(facts: Facts, told: Told, placement_id: str, machine: SimMachine, wish_ms: int | None) -> int | None:
-    """Return the first moment from which nobody had any use for a machine, None when it never came."""
+def _needless(
+    facts: Facts, told: Told, placement_id: str, machine: SimMachine, wish_ms: int | None
+) -> list[tuple[int, int]]:
+    """Return each moment from which nobody had any use for a machine, with how long it may be hoped for nevertheless."""
     hopeful = MAY_RECOVER.get(machine.provider, frozenset())
+    kept = SHOWN_AS_OFF.get(machine.provider, OFF) if told.plan.spec.kind is JobKind.MACHINE else frozenset()
     moments = [
-        at_ms + (round(HOST_GONE_S * 1000) if life in hopeful else 0)
+        (at_ms, round(HOST_GONE_S * 1000) if life in hopeful else 0)
         for at_ms, life in machine.timeline
-        if life in (Life.ERROR, Life.RELEASED, Life.OFFLINE)
+        if life in {Life.ERROR, Life.RELEASED, Life.OFFLINE} - kept
     ]
     if wish_ms is not None:
-        moments.append(max(wish_ms, machine.created_ms))
+        moments.append((max(wish_ms, machine.created_ms), 0))
     placement = next(item for item in told.placements if item.id == placement_id)
     work = facts.work_on(machine, placement)
     quiet_ms = min([at_ms for at_ms, life in machine.timeline if life in hopeful], default=None)
     if work and work.ended_ms is not None and _can_be_known(facts, told, placement_id, work.ended_ms, quiet_ms):
-        moments.append(work.ended_ms)
+        moments.append((work.ended_ms, 0))
     limit_s = told.plan.spec.max_duration_s
     if limit_s is not None and told.report.job.started_at_ms is not None:
         started = [facts.true_ms(e) for e in told.events if e.placement_id == placement_id and e.state_to == "running"]
-        moments += [at_ms + limit_s * 1000 for at_ms in started[:1]]
-    return min(moments, default=None)
+        moments += [(at_ms + limit_s * 1000, 0) for at_ms in started[:1]]
+    return moments
 
 
 def _can_be_known(facts: Facts, told: Told, placement_id: str, ended_ms: int, quiet_ms: int | None) -> bool:

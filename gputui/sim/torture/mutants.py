@@ -19,7 +19,7 @@ import click
 
 from gputui.core import ledger, metering, ordering, termination, workload
 from gputui.core.accounts import Accounts
-from gputui.core.endings import PriceGuard
+from gputui.core.endings import Patience, PriceGuard
 from gputui.core.jobs import JobDriver
 from gputui.core.ordering import Ordered, Orderer
 from gputui.core.runner.base import ShellRunner
@@ -176,9 +176,8 @@ def _accepted_is_gone() -> Patches:
 def _silence_is_gone() -> Patches:
     is_absent = Terminator._is_absent
 
-    async def wrong(self: Terminator) -> Any:
-        absent, asked_ms = await is_absent(self)
-        return absent is not False, asked_ms
+    async def wrong(self: Terminator) -> bool:
+        return await is_absent(self) is not False
 
     return [(Terminator, "_is_absent", wrong)]
 
@@ -205,6 +204,14 @@ def _no_uncertainty() -> Patches:
 
 def _boot_is_free() -> Patches:
     return [(ledger, "boot_is_free", lambda rule: True)]
+
+
+def _lost_orders_are_free() -> Patches:
+    return [(ledger, "book_lost_order", lambda *facts, **more: None)]
+
+
+def _every_agent_waits_anew() -> Patches:
+    return [(Patience, "_keep", lambda self, spent_ms: setattr(self, "_spent_ms", spent_ms))]
 
 
 def _log_off_by_one() -> Patches:
@@ -276,6 +283,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("outage-is-death", "failing to ask counts as missing", "reason", _an_outage_is_a_death, hint=20),
     Mutant("no-uncertainty", "the most it can cost is what it costs", "money", _no_uncertainty, hint=0),
     Mutant("free-boot", "no provider bills a boot", "money", _boot_is_free, hint=5),
+    Mutant("free-lost-orders", "what nobody saw cost nothing", "money", _lost_orders_are_free, hint=42012),
+    Mutant("endless-patience", "each agent waits as long", "prompt_end", _every_agent_waits_anew, hint=42036),
     Mutant("log-off-by-one", "the log is read on one byte later", "log", _log_off_by_one, hint=0),
     Mutant("log-doubled", "what follows the last cursor is kept twice", "log", _log_is_not_cut, hint=3457),
     Mutant("deaf-to-stops", "the next agent ignores earlier stops", "prompt_end", _deaf_after_a_takeover, hint=1183),
