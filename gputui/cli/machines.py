@@ -94,6 +94,32 @@ def terminate(
 
 
 @machines.command()
+@click.argument("machine_id", metavar="MACHINE")
+@click.option("--max-duration", metavar="TIME", help="End it after so long, such as 4h.")
+@json_option
+@click.pass_context
+def adopt(ctx: click.Context, machine_id: str, max_duration: str | None, as_json: bool) -> None:
+    """Take a lost machine back as a job, which keeps it, meters it and ends it. MACHINE is an id or its beginning.
+
+    It goes on costing money until that job is stopped.
+    """
+    from gputui.core.shapes import job_shape
+    from gputui.model.ids import short_id
+    from gputui.model.units import parse_duration
+
+    max_duration_s = parse_duration(max_duration, field="--max-duration") if max_duration else None
+    desk = open_desk(ctx)
+    rows, problems = ask(desk, desk.machines())
+    machine = _the_machine(rows, problems, machine_id).machine
+    job = desk.adopt(machine, max_duration_s=max_duration_s)
+    emit(
+        job_shape(desk.job(job.id)),
+        as_json=as_json,
+        human=lambda: f"Job {job.name} has {_described(machine)}. To end it: gputui jobs stop {short_id(job.id)}",
+    )
+
+
+@machines.command()
 @click.argument("reference", metavar="JOB|MACHINE")
 @click.option("--print", "print_only", is_flag=True, help="Print the command instead of running it.")
 @click.pass_context

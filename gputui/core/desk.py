@@ -294,6 +294,22 @@ class Desk:
             )
         self.ensure_agent()
 
+    def adopt(self, machine: Machine, *, max_duration_s: int | None = None) -> Job:
+        """Take a lost machine back as a job of its own, which the agent watches over. Raises GuardRefused, AgentError."""
+        from gputui.core.adoption import adopt  # what only an agent needs otherwise
+
+        job = adopt(
+            self.store,
+            machine,
+            clock=self.clock,
+            ids=self.ids,
+            profile=self.paths.profile,
+            key_print=self.accounts.fingerprint(machine.provider),
+            max_duration_s=max_duration_s,
+        )
+        self.ensure_agent()
+        return job
+
     def termination(self, machine: Machine | Finding) -> wish_store.Termination | None:
         """Return how the newest wish to end a machine is going."""
         return wish_store.load_termination(self.store, machine.provider, machine.id)

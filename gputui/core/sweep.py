@@ -107,7 +107,7 @@ def _machine_finding(store: Store, profile: str, machine: Machine, asked_ms: Ms,
     """Return what is to be said of a machine that exists, None when a job accounts for it."""
     if machine.state.is_gone:
         return None
-    kind = _kind_of(store, profile, machine, asked_ms)
+    kind = kind_of(store, profile, machine, asked_ms)
     if kind is None:
         return None
     return Finding(
@@ -123,14 +123,11 @@ def _machine_finding(store: Store, profile: str, machine: Machine, asked_ms: Ms,
     )
 
 
-def _kind_of(store: Store, profile: str, machine: Machine, asked_ms: Ms) -> FindingKind | None:
-    label = machine.label or ""
-    ours = _OUR_LABEL.fullmatch(label)
-    placement = job_store.load_placement_by_label(store, label)
+def kind_of(store: Store, profile: str, machine: Machine, asked_ms: Ms) -> FindingKind | None:
+    """Return what a machine is that was listed after `asked_ms`; None for one that a job accounts for."""
+    placement = placement_of(store, machine)
     if placement is None:
-        # A provider may cut or change a label; the id that it gave the machine stays.
-        placement = job_store.load_placements_by_machine(store, machine.provider).get(machine.id)
-    if placement is None:
+        ours = _OUR_LABEL.fullmatch(machine.label or "")
         if ours is None:
             return FindingKind.STRANGER
         return FindingKind.UNRECORDED if ours["profile"] == profile else FindingKind.OTHER_PROFILE
@@ -142,6 +139,15 @@ def _kind_of(store: Store, profile: str, machine: Machine, asked_ms: Ms) -> Find
         return FindingKind.LOST
     is_billed = machine.present_rate_micro_usd_per_hour != 0
     return FindingKind.STOPPED if machine.state is MachineState.STOPPED and is_billed else None
+
+
+def placement_of(store: Store, machine: Machine) -> Placement | None:
+    """Return the placement that has a machine, else the one that it was made for."""
+    by_id = job_store.load_placements_by_machine(store, machine.provider).get(machine.id)
+    if by_id is not None and not by_id.state.is_final:
+        return by_id
+    # A provider may cut or change a label; the id that it gave the machine stays.
+    return job_store.load_placement_by_label(store, machine.label or "") or by_id
 
 
 def _is_a_twin(placement: Placement, machine: Machine) -> bool:

@@ -100,6 +100,19 @@ def test_lost_machines_are_deleted_after_a_second_look_and_nothing_else(
     assert desk.termination(stranger) is None
 
 
+def test_a_lost_machine_is_adopted_as_a_job_and_nothing_else_is(cli: Any, desk: Desk, lost: Machine) -> None:
+    stranger = rent(desk, "somebody-elses")
+    refused = cli("machines", "adopt", stranger.id, "--json")
+    assert (refused.code, refused.error["code"]) == (6, "guard_refused")
+    job = cli("machines", "adopt", lost.id, "--max-duration", "4h", "--json").data
+    assert (job["status"], job["kind"], job["machine"]["id"]) == ("running", "machine", lost.id)
+    assert desk.job(job["id"]).job.spec.max_duration_s == 4 * 3600
+    assert {row["id"] for row in cli("machines", "sweep", "--json").data["findings"]} == {stranger.id}
+    again = cli("machines", "adopt", lost.id)
+    assert again.code == 6
+    assert "has a job" in again.err
+
+
 def test_nothing_lost_needs_no_yes(cli: Any, desk: Desk) -> None:
     rent(desk, "somebody-elses")
     said = cli("machines", "sweep", "--terminate-lost")
