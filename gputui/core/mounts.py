@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gputui.core.runner.protocol import is_mountable
 from gputui.model.errors import NotFoundError, NotSupported, Unreachable, UsageError
 from gputui.model.types import JobSpec, Offer, Volume
 from gputui.providers.registry import PROVIDERS, client_class, provider_info
@@ -86,6 +85,8 @@ def obstacle(client: Provider, volumes: Sequence[Volume]) -> Callable[[Offer], s
 
 def _find(volumes: Sequence[Volume], name: str, provider: str, called: Mapping[str | None, str]) -> Volume:
     """Return the volume of an id or name. `called` is what the user called those of ours, by id."""
+    from gputui.core.runner.protocol import is_mountable
+
     named = [volume for volume in volumes if volume.id == name]
     named = named or [volume for volume in volumes if name in (volume.name, called.get(volume.id))]
     if not named:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from gputui.core.routing import Quote
 from gputui.model.errors import UsageError
@@ -60,6 +60,15 @@ class Listing:
         self.quotes = quotes
         self._columns: dict[str, list[Any]] = {}
 
+    @cached_property
+    def by_id(self) -> Mapping[str, Quote]:
+        """The offers by their ids, in their order."""
+        return {quote.offer.id: quote for quote in self.quotes}
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return [*self.by_id]
+
     def column(self, field: str) -> list[Any]:
         """Return a field's value for each offer: words in lower case, unknown numbers as NaN."""
         if field not in self._columns:
@@ -67,13 +76,15 @@ class Listing:
         return self._columns[field]
 
     def prepare(self) -> None:
-        """Lay out every column now, where nobody waits for it."""
+        """Lay out everything now, where nobody waits for it."""
         for field in _FIELDS:
             self.column(field)
+        _ = self.ids
 
 
 # A term of a filter: whether each offer of a listing satisfies it.
 _Test = Callable[[Listing], Iterable[bool]]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +96,20 @@ class Query:
 
     def select(self, listing: Listing) -> Sequence[Quote]:
         """Return the offers that satisfy every term, in the listing's order."""
+        return self._those_of(listing, listing.quotes)
+
+    def select_ids(self, listing: Listing) -> Sequence[str]:
+        """Return the ids of the offers that satisfy every term, without touching the offers themselves."""
+        return self._those_of(listing, listing.ids)
+
+    def _those_of(self, listing: Listing, items: Sequence[_Item]) -> Sequence[_Item]:
         if not self.tests:
-            return listing.quotes
+            return items
         first, *others = self.tests
         verdicts = first(listing)
         for test in others:
             verdicts = list(map(operator.and_, verdicts, test(listing)))
-        return list(compress(listing.quotes, verdicts))
+        return list(compress(items, verdicts))
 
 
 def parse_query(text: str, *, now_ms: Ms) -> Query:

@@ -1,4 +1,7 @@
-"""The application: pages, themes, global keys, and the one place that notices that the store has changed."""
+"""The application: pages, themes, global keys, and the one place that notices that the store has changed.
+
+What is imported here delays the first page: whatever is not needed for it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.filter import LineFilter
+from textual.reactive import Initialize, Reactive
 from textual.screen import Screen
 from textual.signal import Signal
+from textual.theme import Theme
 
 from gputui.core.accounts import Account
 from gputui.core.catalog import RefreshOutcome
@@ -21,7 +26,7 @@ from gputui.local.ui_state import load_ui_state, save_ui_state
 from gputui.model.errors import GputuiError
 from gputui.model.types import JobSpec
 from gputui.tui import bindings, thin_output
-from gputui.tui.commands import Commands
+from gputui.tui.commands import Commands, Palette
 from gputui.tui.crash import CrashLoggedApp
 from gputui.tui.frame_facts import load_frame_facts
 from gputui.tui.own_desk import on_own_desk
@@ -29,9 +34,7 @@ from gputui.tui.pages import PAGES, TITLES, screens
 from gputui.tui.render.frame import FrameFacts
 from gputui.tui.render.text import plain, plain_lines
 from gputui.tui.screens.base import BaseScreen
-from gputui.tui.screens.confirm import ConfirmScreen, Question
-from gputui.tui.screens.help import HelpScreen
-from gputui.tui.screens.pick import Choice, PickScreen
+from gputui.tui.stylesheet import LastingStylesheet
 from gputui.tui.terminal import lend, run_in_terminal
 from gputui.tui.themes import DEFAULT_THEME, fallback_variables, load_themes, shipped_folder, theme_note
 from gputui.tui.widgets.glyphs import AsciiFilter
@@ -67,31 +70,41 @@ class GputuiApp(CrashLoggedApp):
         self._last_problem = ""
         self.our_themes, self._theme_problems = load_themes([shipped_folder(), desk.paths.themes_dir])
         super().__init__()
+        self.stylesheet = LastingStylesheet(self.get_css_variables())
         self.store_changed: Signal[FrameFacts] = Signal(self, "store-changed")
         self.clock_ticked: Signal[FrameFacts] = Signal(self, "clock-ticked")
 
     # Start and end
 
+    def on_load(self) -> None:
+        self._take_keymap()
+        self.look()  # so that the first page is painted with everything at once
+
     def on_mount(self) -> None:
         self.app_resume_signal.subscribe(self, lambda _: self.action_repaint())
-        self._dress()
-        self._take_keymap()
-        self.look()
+        self._tell_theme_problems()
         self.set_interval(LOOK_S, self.look)
         self.set_interval(TICK_OVER_SSH_S if "SSH_CONNECTION" in os.environ else TICK_S, self._tick)
         self.look_up_accounts()
 
-    def _dress(self) -> None:
-        """Put the wanted theme on, and say in one message what is wrong with theme files."""
-        for theme in self.our_themes.values():
-            self.register_theme(theme)
+    def _wanted_theme(self) -> str:
         wanted = load_ui_state(self.desk.paths.ui_state_file).theme_for(self.desk.config.ui.theme)
-        self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
-        problems = list(self._theme_problems)
-        if wanted not in self.available_themes:
-            problems.append(f"there is no theme {wanted!r}; using {DEFAULT_THEME}")
-        if problems:
-            self.notify(plain_lines(problems), title="Themes", severity="warning", markup=False, timeout=15)
+        if wanted in self.available_themes:
+            return wanted
+        self._theme_problems.append(f"there is no theme {wanted!r}; using {DEFAULT_THEME}")
+        return DEFAULT_THEME
+
+    # Worn from the start: a theme that is put on later makes Textual read and apply every style again.
+    theme: Reactive[str] = Reactive(Initialize(_wanted_theme))
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        return {**super().available_themes, **self.our_themes}
+
+    def _tell_theme_problems(self) -> None:
+        if self._theme_problems:
+            lines = plain_lines(self._theme_problems)
+            self.notify(lines, title="Themes", severity="warning", markup=False, timeout=15)
 
     def _take_keymap(self) -> None:
         """Use the user's own keys, and say in one message which of them cannot be used."""
@@ -204,13 +217,16 @@ class GputuiApp(CrashLoggedApp):
         self.action_previous_page()
 
     async def action_back_or_quit(self) -> None:
-        if len(self.screen_stack) > 1 or self._trail:
+        """Go back to where this page was opened from; from a page that a key showed there is nothing further back."""
+        if len(self.screen_stack) > 1 or self.current_mode in self._came_from:
             self.action_escape()
         else:
             await self.action_quit_asked()
 
     async def action_quit_asked(self) -> None:
         """Leave; with jobs alive, say first what becomes of them."""
+        from gputui.tui.screens.confirm import ConfirmScreen, Question
+
         if isinstance(self.screen, ConfirmScreen):
             self.exit()
             return
@@ -243,7 +259,13 @@ class GputuiApp(CrashLoggedApp):
         """Show a job with its log."""
         self.open_page("jobs", lambda screen: screen.select(job_id))
 
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
+        from gputui.tui.screens.help import HelpScreen
+
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
 
@@ -278,6 +300,8 @@ class GputuiApp(CrashLoggedApp):
 
     def action_pick_theme(self) -> None:
         """Choose a theme from a list, seeing each one on the way."""
+        from gputui.tui.screens.pick import Choice, PickScreen
+
         choices = [Choice(name, name, theme_note(theme)) for name, theme in sorted(self.our_themes.items())]
         self.push_screen(PickScreen("Theme", choices, current=self.theme, preview=self._show_theme), self._theme_picked)
 

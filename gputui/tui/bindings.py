@@ -35,8 +35,8 @@ GLOBAL = _group(
     _key("app.repaint", "f5", "repaint", "repaint", "Paint the whole screen again", show=False),
     _key("app.palette", "colon,ctrl+p", "command_palette", "command", "Find any command by name", display=":"),
     _key("app.help", "question_mark,f1", "help", "help", "Show every key of this screen", display="?"),
-    _key("app.back", "q", "back_or_quit", "back", "Go back; at the first page, quit", show=False),
-    _key("app.quit", "ctrl+q", "quit_asked", "quit", "Leave; jobs that run go on", show=False, priority=True),
+    _key("app.back", "q", "back_or_quit", "back", "Back to where this page was opened from, else quit", show=False),
+    _key("app.quit", "ctrl+q", "quit_asked", "quit", "Leave; jobs that run go on", priority=True),
     _key("app.escape", "escape", "escape", "back", "One level back; never quits", show=False),
 )  # fmt: skip
 
@@ -57,6 +57,7 @@ MARKET = _group(
     # Priority, so that keys that come in one burst with these land where they are meant to.
     _key("list.filter", "slash", "filter", "filter", "Show only what fits what you type", display="/", priority=True),
     _key("list.keep-filter", "enter", "keep_filter", "keep", "Keep the filter and go to the list", priority=True),
+    _key("list.clear-filter", "escape", "clear_filter", "clear", "Clear the filter"),
     _key("list.refresh", "r", "refresh_offers", "refresh", "Fetch the prices of every provider now"),
 )
 
@@ -66,6 +67,7 @@ MATRIX = _group(
     _key("matrix.demo", "d", "try_demo", "demo", "Try everything on simulated clouds"),
     _key("matrix.best", "b", "best", "cheapest", "Go to the cheapest provider of this GPU"),
     _key("matrix.deploy", "n", "deploy", "deploy", "Describe a job on the GPU and provider under the cursor"),
+    _key("matrix.hours", "e", "hours", "hours", "Choose how long the work is expected to take"),
 )
 
 OFFERS = _group(
@@ -141,6 +143,7 @@ DEPLOY = _group(
         "deploy.step-back", "pageup", "step(-1)", "step before", "The step before this one", show=False, priority=True
     ),
     _key("deploy.review", "ctrl+r", "review", "review", "See what it costs before anything is created", display="^r"),
+    _key("deploy.leave", "escape", "app.escape", "back", "Leave the form; what was typed stays in it"),
     _key(
         "deploy.templates",
         "ctrl+t",
@@ -213,6 +216,7 @@ SSH_KEYS = _group(
     "This page",
     _key("keys.toggle", "space", "add_or_remove", "add or remove", "Add the key to the provider under the cursor, or remove it",
          display="space"),
+    _key("keys.new", "n", "new_key", "make a key", "Make a key pair on this machine: ssh-keygen asks for a passphrase"),
 )  # fmt: skip
 
 KEY_MATRIX = _group(
@@ -266,8 +270,9 @@ LOG = _group(
     "In the log",
     _key("log.follow", "f", "follow", "follow", "Stay at the end as lines come in, or stop doing so"),
     _key("log.find", "slash", "find", "find", "Look for a word in the whole log", display="/"),
-    _key("log.next", "n", "match(1)", "next", "Show the next line with the word", show=False),
-    _key("log.previous", "N", "match(-1)", "previous", "Show the line with the word before this one", show=False),
+    _key("log.next", "n", "match(1)", "next", "Show the next line with the word"),
+    _key("log.previous", "N", "match(-1)", "before", "Show the line with the word before this one", display="N"),
+    _key("log.leave", "escape", "app.escape", "back", "Leave the marking, the search, then the log"),
     _key("log.wrap", "w", "wrap", "wrap", "Wrap long lines, or cut them at the edge"),
     _key("log.times", "t", "times", "times", "Show when each line was written, in UTC, or hide it"),
     _key("log.mark", "m,v", "mark", "mark", "Begin to mark lines, or end it", display="m"),

@@ -17,6 +17,7 @@ from pathlib import Path
 BLOCK_BYTES = 65_536
 MAX_LINE_BYTES = 16_384
 """What is read of one line: the beginning, or of one that rewrites itself with carriage returns, the end."""
+_READ_BYTES = 16 * BLOCK_BYTES
 _CACHED_BLOCKS = 24
 _LINE_END = re.compile(rb"\n")
 
@@ -51,15 +52,16 @@ def scan(path: Path, known: LogIndex, *, max_bytes: int | None = None) -> Growth
                 start = 0
             file.seek(start)
             end = length if max_bytes is None else min(length, (0 if is_new_file else size) + max_bytes)
-            line_ends = []
+            line_ends: list[int] = []
             position, tail = start, b""
             while position < end:
-                tail = file.read(min(BLOCK_BYTES, end - position))
-                position += len(tail)
-                if len(tail) < BLOCK_BYTES:
+                data = file.read(min(_READ_BYTES, end - position))
+                position += len(data)
+                whole = len(data) - len(data) % BLOCK_BYTES
+                line_ends += [data.count(b"\n", at, at + BLOCK_BYTES) for at in range(0, whole, BLOCK_BYTES)]
+                tail = data[whole:]
+                if len(data) < _READ_BYTES:
                     break
-                line_ends.append(tail.count(b"\n"))
-                tail = b""
     except FileNotFoundError:
         return Growth(0, (), b"", is_new_file=True) if size else None
     return Growth(start, tuple(line_ends), tail, is_new_file)

@@ -27,6 +27,7 @@ Cell: TypeAlias = tuple[str, Look] | None
 _PLAIN: Look = ("", "39", "49")
 _BRIDGED = 4  # unchanged cells that are written again because moving over them costs as much
 _LEAST_SCROLLED = 6
+_ENDS = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27"}  # what switches bold, dim, italic ... off again
 
 
 class Canvas:
@@ -88,6 +89,7 @@ def _put(line: list[Cell], x: int, end: int, strip: Strip, system: ColorSystem) 
         if control:
             continue
         look = _PLAIN if style is None else _look(style, system)
+        blank = look if look[0] else ("", "39", look[2])  # in whatever colour nothing is written, it looks the same
         for character in text:
             width = 1 if character < "\x7f" else get_character_cell_size(character)
             if width == 0:
@@ -96,7 +98,7 @@ def _put(line: list[Cell], x: int, end: int, strip: Strip, system: ColorSystem) 
                 continue
             if x + width > end:
                 return
-            line[x] = (character, look)
+            line[x] = (character, blank if character == " " else look)
             if width == 2:
                 line[x + 1] = ("", look)
             x += width
@@ -129,19 +131,29 @@ class _Writer:
             self._parts.append(f"\x1b[{y + 1};{start + 1}H")
             for cell in new[start:end]:
                 character, look = cell if cell is not None else (" ", _PLAIN)
-                if look is not self._look and look != self._look:
+                if character == " " and not look[0]:
+                    look = ("", self._look[1], look[2])
+                if look != self._look:
                     self._change_to(look)
                 self._parts.append(character)
 
     def _change_to(self, look: Look) -> None:
         attributes, fore, back = look
         before = self._look
-        if attributes != before[0]:
+        switch = _switch(before[0], attributes)
+        if switch is None:
             codes = ["0", attributes, "" if fore == "39" else fore, "" if back == "49" else back]
         else:
-            codes = [fore if fore != before[1] else "", back if back != before[2] else ""]
+            codes = [switch, fore if fore != before[1] else "", back if back != before[2] else ""]
         self._parts.append(f"\x1b[{';'.join(filter(None, codes))}m")
         self._look = look
+
+
+def _switch(before: str, after: str) -> str | None:
+    """Return what turns some attributes into others, None when that takes a reset of everything."""
+    if before == after:
+        return ""
+    return after if not before else None if after else _ENDS.get(before)
 
 
 def _runs(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:

@@ -16,6 +16,7 @@ from gputui.local.config import Config
 from gputui.store.db import open_store
 from gputui.store.offers import replace_snapshot
 from gputui.tui.app import GputuiApp
+from gputui.tui.terminal import calm_collector
 from gputui.tui.widgets.offer_table import OfferTable
 
 OFFERS = 50_000
@@ -55,6 +56,7 @@ def _keystrokes(home: Path) -> None:
 
 
 async def _type(app: GputuiApp) -> None:
+    calm_collector()  # as the program does when it starts
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
         await app.workers.wait_for_complete()

@@ -47,7 +47,10 @@ QUOTES = [
 
 
 def passing(text: str) -> list[str]:
-    return [found.offer.id for found in parse_query(text, now_ms=NOW_MS).select(Listing(QUOTES))]
+    query = parse_query(text, now_ms=NOW_MS)
+    ids = [found.offer.id for found in query.select(Listing(QUOTES))]
+    assert query.select_ids(Listing(QUOTES)) == ids
+    return ids
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ class Screen:
                 assert self._row == self._region[0]
                 self._roll(self._region[1], self._region[0])
             else:
-                self.cells[self._row][self._column] = (found.group(), ";".join(filter(None, self._look)))
+                attributes, fore, back = self._look
+                look = (back,) if found.group() == " " and not attributes else (attributes, fore, back)
+                self.cells[self._row][self._column] = (found.group(), ";".join(filter(None, look)))
                 self._column += 1
 
     def _roll(self, gone: int, new: int) -> None:
@@ -63,11 +65,14 @@ class Screen:
             elif code.startswith(("48", "49")):
                 back = code
             else:
-                attributes = code
+                attributes = "" if code in ("22", "23", "24", "27") else code
         self._look = attributes, fore, back
 
 
-STYLES = [None, *(Style.parse(text) for text in ("#ff0000", "bold #ff0000", "#ff0000 on #222222", "on #333333"))]
+STYLES = [
+    None,
+    *(Style.parse(text) for text in ("#ff0000", "bold #ff0000", "underline", "#ff0000 on #222222", "on #333333")),
+]
 
 
 def frame(rows: list[str], styles: list[int]) -> list[tuple[int, int, int, Strip]]:

@@ -86,12 +86,17 @@ def _legend(
     lines = [Content("")]
     for name, amount in sums.items():
         glyph, style = bars[name]
-        entry = join((f"{glyph * 2} ", style), (f"{title(name)} ", "$muted"), money.amount(amount))
+        entry = join((f"{glyph * 2} ", style), (f"{title(name)} ", "$muted"), _whole_or_exact(amount))
         if lines[-1].cell_length and lines[-1].cell_length + 3 + entry.cell_length > width:
             lines.append(entry)
         else:
             lines[-1] = join(lines[-1], "   ", entry) if lines[-1].cell_length else entry
     return lines
+
+
+def _whole_or_exact(amount: MicroUsd) -> str:
+    """Return an amount in cents, one below a cent with four places: it is not nothing."""
+    return money.amount(amount, places=4 if 0 < amount < 10_000 else 2)
 
 
 def _nice(most: MicroUsd) -> MicroUsd:

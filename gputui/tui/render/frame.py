@@ -74,6 +74,7 @@ def header(crumbs: Sequence[str], facts: FrameFacts | None, width: int) -> Conte
         [live, spending, today, dots, clock],
         [live, spending, dots, clock],
         [live, spending, dots],
+        [live, spending],
         [spending],
     ):
         right_side = Content("   ").join([part for part in parts if part])
@@ -112,5 +113,13 @@ def alert(
             silent = format_age(now_ms - agent.beat_ms) if agent.beat_ms is not None else "a while"
             return f"{jobs}, and the agent (pid {agent.pid}) has been silent for {silent}. Run: gputui agent stop"
         costs = f" ({money.rate(alarm.rate_micro_usd_per_hour)})" if alarm.rate_micro_usd_per_hour else ""
-        return f"{plain(alarm.message)}{costs} {plain(alarm.hint)}"
+        return f"{plain(alarm.message)}{costs} {_ALARM_KEYS.get(alarm.kind) or plain(alarm.hint)}"
     return None
+
+
+# Where a page of the interface can do what the hint of an alarm names a command for.
+_ALARM_KEYS = {
+    AlarmKind.LOST: "Press 9: ctrl+d ends it there.",
+    AlarmKind.DEARER: "Press 4: x stops it there.",
+    AlarmKind.KEY_REFUSED: "Press 8: c takes a new key there. What runs goes on costing money.",
+}

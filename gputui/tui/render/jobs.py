@@ -218,7 +218,7 @@ def _limit(report: JobReport, now_ms: Ms) -> str:
     if limit_s is None:
         return "none"
     ran_s = elapsed_s(report, now_ms)
-    if report.job.status.is_final or ran_s is None:
+    if report.job.status.is_final or report.job.outcome is not None or ran_s is None:
         return span(limit_s)
     return f"{span(limit_s)}, {format_duration(max(0, limit_s - ran_s))} left"
 

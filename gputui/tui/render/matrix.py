@@ -26,6 +26,7 @@ _BEST_NAME = 13
 _SPARK = 2 + SLICES
 _CHANGE = 7
 _COLUMN_LEAST, _COLUMN_MOST = 11, 13
+_MORE = 4  # how many providers are further to a side
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def columns_begin(plan: Layout) -> int:
 
 def header(plan: Layout, *, cursor_column: int) -> Content:
     """Return the line of column titles; the cursor's one stands out."""
-    parts: list[Content | tuple[str, str] | str] = [("  " + left("GPU", _GPU), "$muted")]
+    parts: list[Content | tuple[str, str] | str] = [("  " + left("GPU", _GPU - _MORE), "$muted")]
+    parts.append((right(f"‹ {plan.first}" if plan.first else "", _MORE), "$faint"))
     if "vram" in plan.parts:
         parts.append((right("GiB", _VRAM), "$muted"))
     for position, column in enumerate(plan.columns):
@@ -95,8 +97,8 @@ def header(plan: Layout, *, cursor_column: int) -> Content:
     trend = left("  24 h" if "spark" in plan.parts else "", _SPARK if "spark" in plan.parts else 0)
     change = right("trend" if "spark" in plan.parts else "24 h", _CHANGE) if "change" in plan.parts else ""
     parts.append((trend + change, "$muted"))
-    if plan.hidden:
-        parts.append((f"  {plan.hidden} more ‹ ›", "$faint"))
+    if further := plan.hidden - plan.first:
+        parts.append((f"  {further} ›", "$faint"))
     return join(*parts)
 
 
@@ -219,7 +221,7 @@ def cell_body(view: CellView, width: int, height: int) -> Content:
     if not view.quotes:
         why = plain(column.problem or "offers none of these")
         return join("   ", (f"{plain(column.title)}: {why}", "$muted")).truncate(width, ellipsis=True)
-    lines = [_prices(view).truncate(width, ellipsis=True)]
+    lines = [_prices(view, width)]
     if column.problem:
         lines.append(styled(f"   ✕ {plain(column.problem)}", "$state-failed").truncate(width, ellipsis=True))
     if view.past is not None and height > _SHORT:
@@ -246,12 +248,13 @@ def _past(past: Summary) -> Content:
     )  # fmt: skip
 
 
-def _prices(view: CellView) -> Content:
+def _prices(view: CellView, width: int) -> Content:
+    """Return what fits of the prices and what else matters, the prices first."""
     cheapest = view.quotes[0]
     count = max(1, cheapest.offer.gpu_count)
     listed = money.price(cheapest.offer.price_micro_usd_per_hour // count)
     effective = money.price(cheapest.effective_micro_usd_per_hour // count)
-    facts = [
+    facts: list[Content] = [
         join((right(listed, 7), "$best bold"), (" list", "$muted")),
         join((effective, "bold"), (f" effective for {span(view.expected_s)}", "$muted")),
         styled(_count(view), "$muted"),
@@ -259,6 +262,8 @@ def _prices(view: CellView) -> Content:
     ]
     if view.billing.minimum_s:
         facts.append(styled(f"{span(view.billing.minimum_s)} billed at least", "$muted"))
+    while len(facts) > 1 and Content("   ").join(facts).cell_length > width:
+        facts.pop()
     return Content("   ").join(facts)
 
 
@@ -296,7 +301,7 @@ def _hardware(offer: Offer) -> list[str]:
     if offer.ram_gib is not None:
         parts.append(f"{offer.ram_gib:>4} GiB RAM")
     if offer.disk_gib is not None:
-        parts.append(f"{offer.disk_gib} GiB disk")
+        parts.append(f"{offer.disk_gib:>5} GiB disk")
     if offer.tier is not Tier.ON_DEMAND:
         parts.append(offer.tier.value)
     if offer.reliability is not None:

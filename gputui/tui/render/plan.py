@@ -11,7 +11,7 @@ from gputui.core.guards import ARMED, guard_of
 from gputui.core.metering import billed_seconds
 from gputui.core.routing import CONSTRAINTS, Plan, Quote, Rejection
 from gputui.model.types import JobKind, JobSpec, Offer, Priority, Volume
-from gputui.model.units import MicroUsd, Ms, cost_of_seconds, format_age
+from gputui.model.units import MicroUsd, Ms, cost_of_seconds, format_age, micro_to_usd
 from gputui.model.vitals import Vitals
 from gputui.providers.registry import ProviderInfo
 from gputui.tui.render import money
@@ -42,10 +42,11 @@ def candidates(plan: Plan, info: Info, width: int, rows: int) -> Content:
         lines.append(styled(f"     {len(plan.quotes) - kept} more that fit", "$faint"))
     lines += [Content.assemble("     ", line) for line in second]
     if losers:
-        room = max(1, rows - len(lines) - 2)
-        lines += [Content(""), *losers[:room]]
-        if len(losers) > room:
-            lines.append(styled(f"     {len(losers) - room} more reasons", "$faint"))
+        room = max(1, rows - len(lines) - 1)
+        told = losers if len(losers) <= room else losers[: max(1, room - 1)]
+        lines += [*([Content("")] if lines else []), *told]
+        if rest := len(losers) - len(told):
+            lines.append(styled(f"     {rest} more reason{'s' if rest != 1 else ''}", "$faint"))
     return Content("\n").join(lines)
 
 
@@ -146,11 +147,18 @@ def _losers(rejections: Sequence[Rejection], info: Info, width: int) -> list[Con
     """
     nearest_first = sorted(rejections, key=lambda rejection: -_ORDER[rejection.constraint])
     groups: dict[tuple[str, str], int] = {}
+    too_dear: dict[str, list[Rejection]] = {}
     for rejection in nearest_first:
-        if rejection.constraint not in _SUMMED:
+        if rejection.constraint == "price":
+            too_dear.setdefault(rejection.offer.provider, []).append(rejection)
+        elif rejection.constraint not in _SUMMED:
             key = (rejection.offer.provider, rejection.reason)
             groups[key] = groups.get(key, 0) + 1
     lines = [
+        _loser(plain(info(provider).title), _over_cap(dear), f"  {_offers(len(dear))}" if len(dear) > 1 else "", width)
+        for provider, dear in too_dear.items()
+    ]
+    lines += [
         _loser(plain(info(provider).title), plain(reason), f"  {count} offers" if count > 1 else "", width)
         for (provider, reason), count in groups.items()
     ]
@@ -166,6 +174,13 @@ def _losers(rejections: Sequence[Rejection], info: Info, width: int) -> list[Con
             _loser("other sizes", f"{sizes[0].want} asked for: {counts} GPUs", f"  {_offers(len(sizes))}", width)
         )
     return lines
+
+
+def _over_cap(dear: Sequence[Rejection]) -> str:
+    """Return by how much one provider's offers are too dear, the cheapest being the first of them."""
+    price, cap = dear[0].offer.price_micro_usd_per_hour, money.rate(dear[0].spec.max_price_micro_usd_per_hour)
+    shown = money.rate(price) if money.rate(price) != cap else f"${micro_to_usd(price)}/h"
+    return f"over your cap of {cap}: {'from ' if len(dear) > 1 else ''}{shown}"
 
 
 _ORDER = {name: place for place, name in enumerate(CONSTRAINTS)}

@@ -11,9 +11,9 @@ from textual.content import Content
 
 from gputui.core.resources import KeyRow, PublicKey
 from gputui.tui.render.states import Badge
-from gputui.tui.render.text import cut, hints, homely, join, left, plain, rule
+from gputui.tui.render.text import cut, hints, homely, join, left, plain, rule, styled
 
-_NAME = 20
+_NAME, _NAME_MOST = 20, 40
 _PRINT = 24
 _COLUMN_LEAST, _COLUMN_MOST = 9, 13
 
@@ -50,6 +50,11 @@ class KeyLine:
     cells: Mapping[str, CellState] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_own(self) -> bool:
+        """True for one that is called as gputui calls the key that it reaches machines with."""
+        return self.path is None and self.name.startswith("gputui-")
+
 
 @dataclass(frozen=True, slots=True)
 class KeyColumn:
@@ -60,19 +65,43 @@ class KeyColumn:
     is_old: bool = False
 
 
-def column_width(columns: Sequence[KeyColumn], width: int) -> int:
-    """Return the width of one provider's column."""
-    room = (width - 2 - _NAME) // max(1, len(columns))
-    return max(_COLUMN_LEAST, min(_COLUMN_MOST, room))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Widths of the columns: the key's name, its fingerprint (0 leaves it out), one for each provider."""
+
+    name: int
+    print: int
+    providers: tuple[int, ...]
+
+    def column_at(self, x: int) -> int | None:
+        """Return which provider's column a cell of a line is in."""
+        start = 2 + self.name + self.print
+        for position, each in enumerate(self.providers):
+            if start <= x < start + each:
+                return position
+            start += each
+        return None
+
+
+def layout(columns: Sequence[KeyColumn], width: int) -> Layout:
+    """Return what fits: every provider by name where it can be, then the fingerprint, then longer names of keys."""
+    room = width - 2 - _NAME
+    even = max(_COLUMN_LEAST, min(_COLUMN_MOST, room // max(1, len(columns))))
+    providers = tuple(even for _ in columns)
+    if any(len(column.title) >= even for column in columns):
+        fitting = tuple(max(_COLUMN_LEAST - 1, len(column.title) + 1) for column in columns)
+        providers = fitting if sum(fitting) <= room else providers
+    rest = room - sum(providers)
+    has_print = rest >= _PRINT
+    name = min(_NAME_MOST, _NAME + max(0, rest - _PRINT if has_print else rest))
+    return Layout(name, _PRINT if has_print else 0, providers)
 
 
 def header(columns: Sequence[KeyColumn], width: int, *, cursor: int) -> Content:
     """Return the line of titles; the cursor's provider stands out."""
-    each = column_width(columns, width)
-    parts = [(f"  {left('key', _NAME)}", "$muted")]
-    if _has_print(columns, width):
-        parts.append((left("fingerprint", _PRINT), "$muted"))
-    for position, column in enumerate(columns):
+    plan = layout(columns, width)
+    parts = [(f"  {left('key', plan.name)}", "$muted"), (left("fingerprint", plan.print), "$muted")]
+    for position, (column, each) in enumerate(zip(columns, plan.providers, strict=True)):
         style = "$foreground bold" if position == cursor else "$muted"
         parts.append((left(cut(column.title, each - 1), each), style))
     return join(*parts)
@@ -80,15 +109,16 @@ def header(columns: Sequence[KeyColumn], width: int, *, cursor: int) -> Content:
 
 def row(line: KeyLine, columns: Sequence[KeyColumn], width: int, *, cursor: int, here: bool, focused: bool) -> Content:
     """Return one key's line: a mark per provider. `here` is the cursor's row."""
-    each = column_width(columns, width)
+    plan = layout(columns, width)
+    name = left(cut(plain(line.name[:200]), plan.name - 2), plan.name)
     parts: list[tuple[str, str]] = [
         ("▌ " if here else "  ", "$accent"),
-        (left(cut(plain(line.name[:200]), _NAME - 2), _NAME), "bold" if here else "" if line.path else "$muted"),
+        (name, "bold" if here else "" if line.path else "$muted"),
     ]
-    if _has_print(columns, width):
+    if plan.print:
         shown = plain((line.fingerprint or "not told").removeprefix("SHA256:")[:100])
-        parts.append((left(cut(shown, _PRINT - 2), _PRINT), "$muted"))
-    for position, column in enumerate(columns):
+        parts.append((left(cut(shown, plan.print - 2), plan.print), "$muted"))
+    for position, (column, each) in enumerate(zip(columns, plan.providers, strict=True)):
         badge = CELLS[line.cells.get(column.name, CellState.UNKNOWN)]
         text = f"{badge.glyph} {badge.word}"
         if here and position == cursor and focused:
@@ -99,22 +129,15 @@ def row(line: KeyLine, columns: Sequence[KeyColumn], width: int, *, cursor: int,
     return join(*parts)
 
 
-def first_cell(columns: Sequence[KeyColumn], width: int) -> int:
-    """Return where the first provider's column begins."""
-    return 2 + _NAME + (_PRINT if _has_print(columns, width) else 0)
-
-
-def _has_print(columns: Sequence[KeyColumn], width: int) -> bool:
-    return width - 2 - _NAME - column_width(columns, width) * len(columns) >= _PRINT
-
-
 def detail(line: KeyLine, columns: Sequence[KeyColumn], *, width: int) -> Content:
     """Return what is known of the key under the cursor."""
     present = sum(state is CellState.PRESENT for state in line.cells.values())
     count = join((f"at {present} of {len(columns)}", "$muted"))
     lines = [rule(join((plain(line.name[:200]), "bold")), width, right_title=count)]
     where = homely(plain(str(line.path))) if line.path else "not in the folder of keys on this machine"
-    lines.append(_fact("print", plain(line.fingerprint or "its provider does not tell it")))
+    if line.is_own:
+        where = "gputui's own, by its name: it reaches its jobs with it"
+    lines.append(_fact("fingerprint", plain(line.fingerprint or "its provider does not tell it")))
     lines.append(_fact("here", where))
     for column in columns:
         if error := line.errors.get(column.name):
@@ -130,11 +153,19 @@ def detail(line: KeyLine, columns: Sequence[KeyColumn], *, width: int) -> Conten
 
 
 def _fact(label: str, value: str, style: str = "") -> Content:
-    return join((f"   {label:<10}", "$muted"), (value, style))
+    return join((f"   {label:<13}", "$muted"), (value, style))
 
 
 def nothing() -> Content:
     """Return what stands where there are no keys at all."""
     return hints(
-        "There are no SSH keys, here or at a provider.", ("ssh-keygen -t ed25519", "makes one"), ("r", "looks again")
+        "There are no SSH keys, here or at a provider.", ("n", "make one with ssh-keygen"), ("r", "look again")
     )
+
+
+def here(count: int) -> list[Content]:
+    """Return how many keys this machine has, and what to do when it has none; the fullest first."""
+    if count:
+        return [styled(f"{count} in ~/.ssh", "$muted")]
+    none = join(("no key in ~/.ssh", "$state-waiting"))
+    return [join(none, (": ", "$muted"), ("n", "$accent bold"), (" makes one", "$muted")), none]

@@ -50,7 +50,8 @@ def _use(view: VolumeView) -> tuple[str, str]:
     if view.row is None and view.order is not None:
         if view.order.state is VolumeOrderState.OUTCOME_UNKNOWN:
             return "▲ may exist", "$state-failed bold"
-        return ("✕ not made", "$state-failed") if view.order.is_over else ("◌ being made", "$state-waiting")
+        is_failed = view.order.is_over and not view.is_made
+        return ("✕ not made", "$state-failed") if is_failed else ("◌ being made", "$state-waiting")
     if view.is_being_deleted:
         return "◌ being deleted", "$state-waiting"
     if view.users:
@@ -92,7 +93,9 @@ def _facts(view: VolumeView, now_ms: Ms) -> list[tuple[str, str, str]]:
     facts: list[tuple[str, str, str]] = []
     order = view.order
     if view.row is None and order is not None:
-        if order.is_over:
+        if view.is_made:
+            facts.append(("order", "made just now; its provider is asked for it", ""))
+        elif order.is_over:
             facts.append(("not made", plain((order.error or "the provider refused it")[:400]), "$state-failed"))
         elif order.state is VolumeOrderState.OUTCOME_UNKNOWN:
             facts.append(("order", _UNKNOWN_OUTCOME, "$state-failed"))

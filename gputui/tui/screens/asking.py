@@ -108,13 +108,11 @@ class AskingScreen(BaseScreen):
     # Asking
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.table.focus()
         self.set_interval(self.ASK_EVERY_S, self._ask_when_due)
         self.ask_again()
 
-    def on_screen_resume(self, event: events.ScreenResume) -> None:
-        super().on_screen_resume(event)
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
         self._ask_when_due()
 
     def accounts_known(self) -> None:

@@ -25,7 +25,10 @@ WIDE_FROM = 110
 
 
 class BaseScreen(Screen[None]):
-    """A page with the frame around it. Subclasses compose `body` and reload in `refresh_data`."""
+    """A page with the frame around it. Subclasses compose `body` and reload in `refresh_data`.
+
+    Textual calls the handler of an event in every class, this one's last: a handler does not call the one it overrides.
+    """
 
     CRUMBS: ClassVar[tuple[str, ...]] = ()
     """What a screen that lies on top of a page adds to the way there."""
@@ -83,15 +86,19 @@ class BaseScreen(Screen[None]):
     def on_mount(self) -> None:
         self.gputui.store_changed.subscribe(self, self._store_changed)
         self.gputui.clock_ticked.subscribe(self, self._clock_ticked)
-        self.show_frame(self.gputui.facts)
-        self.reload()
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        """Show what there is, also for the first time: it is called after `on_mount`, before anything is painted."""
         self.show_frame(self.gputui.facts)
         self.reload()
 
     def on_resize(self, _event: events.Resize) -> None:
         self.call_after_refresh(self.reload)
+
+    def _compositor_refresh(self) -> None:
+        # While the application starts or changes pages, Textual 8.2.8 paints the whole screen and throws that away.
+        if not self.app._batch_count:
+            super()._compositor_refresh()
 
     def reload(self) -> None:
         """Call `refresh_data`, and say so when the store cannot be read."""

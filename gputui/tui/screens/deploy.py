@@ -70,7 +70,6 @@ class DeployScreen(BaseScreen):
                 yield Painted(id="bill")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.action_clear()
 
     @property
@@ -374,9 +373,12 @@ class DeployScreen(BaseScreen):
             if volumes is None:
                 self.notify("The volumes are still being looked for.", markup=False)
                 return
-            self.desk.plan(spec, volumes).require_quote()
+            plan = self.desk.plan(spec, volumes)
         except GputuiError as error:
             self._point_at(_field_of(error), error)
+            return
+        if not plan.quotes:
+            self._point_at(deploy_form.field_ruling_out(plan), no_match(plan))
             return
         self.app.push_screen(ReviewScreen(spec, volumes))
 

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from gputui.tui import bindings
 from gputui.tui.render.text import join, left, rule, spread, styled
 from gputui.tui.screens.modal import Modal
-from gputui.tui.widgets.frame import FrameFooter
+from gputui.tui.widgets.frame import FrameFooter, key_display
 from gputui.tui.widgets.painted import Painted
 
 WIDTH = 88
@@ -76,7 +76,7 @@ class HelpScreen(Modal[None]):
     def _written(self, binding: Binding) -> str:
         """Return every key of a binding as it is written, the user's own ones where there are any."""
         keys = self.app._keymap.get(binding.id or "") or binding.key
-        shown = [self.app.get_key_display(replace(binding, key=key, key_display=None)) for key in keys.split(",")]
+        shown = [key_display(self.app, replace(binding, key=key, key_display=None)) for key in keys.split(",")]
         return " ".join(dict.fromkeys(shown))
 
 

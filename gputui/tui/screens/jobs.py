@@ -47,7 +47,8 @@ class JobsScreen(BaseScreen):
     BINDINGS = bindings.JOBS + bindings.TABS
     HELP: ClassVar[str] = (
         "Enter or l moves to the log, escape back to the list. Closing gputui changes nothing for a job: "
-        "the agent goes on, and the log is here when you come back. x asks before it stops anything."
+        "the agent goes on, and the log is here when you come back. x asks before it stops anything. Armed: the machine "
+        "ends itself where nobody watches it; agent-only: the agent alone ends it."
     )
 
     def __init__(self) -> None:
@@ -69,7 +70,6 @@ class JobsScreen(BaseScreen):
         yield Static(id="empty")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(RowList).focus()
 
     @property
@@ -154,6 +154,11 @@ class JobsScreen(BaseScreen):
         return Content("\n").join(lines)
 
     # Keys
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Actions that the footer leaves out: in the log there is no going to it."""
+        return frozenset({"focus_log"} if isinstance(self.focused, LogView) else ())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return None if self.is_mounted and self._why_not(action) else True

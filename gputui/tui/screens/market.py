@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from textual import work
+from textual import on, work
 from textual.content import Content
 from textual.widgets import Input
 
 from gputui.core.catalog import RefreshOutcome
+from gputui.model.units import parse_duration
 from gputui.providers.registry import provider_info
-from gputui.tui.render.text import join, plain
+from gputui.tui.render.text import join, plain, span
 from gputui.tui.screens.base import BaseScreen
+
+_HOURS = ("10m", "30m", "1h", "2h", "4h", "8h", "24h", "3d", "7d")
 
 
 class MarketScreen(BaseScreen):
@@ -23,17 +26,24 @@ class MarketScreen(BaseScreen):
         self._is_asked_for = False
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.set_interval(self.desk.config.ui.refresh_s, self._refresh_stale)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("filter", "keep_filter"):
             return isinstance(self.focused, Input) is (action == "keep_filter")
+        if action == "clear_filter":
+            return isinstance(self.focused, Input) or bool(self.query_one("#filter", Input).value)
         return super().check_action(action, parameters)
 
     def accounts_known(self) -> None:
-        self.reload()
         self._refresh_stale()
+
+    @on(Input.Changed, "#filter")
+    def _can_be_cleared_or_not(self) -> None:
+        self.refresh_bindings()
+
+    def action_clear_filter(self) -> None:
+        self.gputui.action_escape()
 
     def action_refresh_offers(self) -> None:
         if not self.gputui.accounts:
@@ -41,6 +51,19 @@ class MarketScreen(BaseScreen):
             return
         self._is_asked_for = True
         self._fetch([account.info.name for account in self.gputui.accounts if account.usable])
+
+    def ask_hours(self, current_s: int, use: Callable[[int], None]) -> None:
+        """Let somebody choose how many seconds the work is expected to take: effective prices depend on it."""
+        from gputui.tui.screens.pick import Choice, PickScreen  # not before the first paint
+
+        choices = [Choice(str(seconds), span(seconds)) for seconds in map(parse_duration, _HOURS)]
+        title = "How long the work is expected to take"
+
+        def chosen(seconds: str | None) -> None:
+            if seconds is not None:
+                use(int(seconds))
+
+        self.app.push_screen(PickScreen(title, choices, current=str(current_s)), chosen)
 
     def _refresh_stale(self) -> None:
         if self.is_current and self.gputui.accounts:

@@ -18,7 +18,6 @@ from gputui.core import catalog, price_history, routing
 from gputui.core.accounts import Account
 from gputui.core.catalog import PriceRow
 from gputui.core.price_history import Trend
-from gputui.core.query import quoted
 from gputui.model.types import JobKind, JobSpec, Stock
 from gputui.providers.registry import PROVIDERS, provider_info
 from gputui.store import offers as offer_store
@@ -50,6 +49,7 @@ class MatrixScreen(MarketScreen):
         super().__init__()
         self._filter = ""
         self._cell: matrix.CellView | None = None
+        self._expected_s = JobSpec(gpu="").expected_s
         self._age_shown_ms = 0
 
     def body(self) -> Iterator[Widget]:
@@ -66,7 +66,6 @@ class MatrixScreen(MarketScreen):
         yield Painted(id="first-run")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(MatrixTable).focus()
 
     def refresh_data(self) -> None:
@@ -100,6 +99,8 @@ class MatrixScreen(MarketScreen):
     @on(RowList.Chosen)
     def _show_offers(self) -> None:
         """Show the offers behind the cell under the cursor; where there is none, those of the GPU anywhere."""
+        from gputui.core.query import quoted  # here, as prices are on the screen sooner without it
+
         table = self.query_one(MatrixTable)
         if table.key is not None:
             at = f" provider={table.provider}" if table.cell is not None else ""
@@ -111,6 +112,15 @@ class MatrixScreen(MarketScreen):
             self.notify("Nobody has this GPU now.", markup=False)
         else:
             table.select_provider(table.best.provider)
+
+    def action_hours(self) -> None:
+        """Choose the hours of work that the effective price is for."""
+
+        def use(seconds: int) -> None:
+            self._expected_s = seconds
+            self._show_detail()
+
+        self.ask_hours(self._expected_s, use)
 
     def action_deploy(self) -> None:
         """Open the deploy form for the cell under the cursor; without an offer there, for the GPU anywhere."""
@@ -206,7 +216,7 @@ class MatrixScreen(MarketScreen):
         facts = catalog.provider_facts()[column.name]
         providers = [column.name] if column.usable else []
         offers = offer_store.load_offers(self.desk.store, gpus=[table.key], providers=providers, limit=_DETAIL_OFFERS)
-        spec = JobSpec(gpu=table.key, kind=JobKind.MACHINE)
+        spec = JobSpec(gpu=table.key, kind=JobKind.MACHINE, expected_s=self._expected_s)
         quotes = sorted((routing.quote(offer, spec, facts) for offer in offers), key=_by_price_in_stock)
         account = next((account for account in self.gputui.accounts if account.info.name == column.name), None)
         count = table.cell.offer_count if table.cell is not None else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -20,7 +20,6 @@ from gputui.core.routing import Plan, Quote
 from gputui.local.ui_state import load_ui_state, save_ui_state
 from gputui.model.errors import GputuiError
 from gputui.model.types import JobKind, JobSpec, Stock
-from gputui.model.units import parse_duration
 from gputui.providers.registry import provider_info
 from gputui.store import offers as offer_store
 from gputui.tui import bindings
@@ -29,15 +28,14 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import offer_detail
 from gputui.tui.render import offers as offers_render
 from gputui.tui.render.offers import View
-from gputui.tui.render.text import join, plain, span, styled
+from gputui.tui.render.text import join, plain, styled
 from gputui.tui.screens.market import MarketScreen
 from gputui.tui.screens.pick import Choice, PickScreen
 from gputui.tui.widgets.offer_table import OfferTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
-_HOURS = ("10m", "30m", "1h", "2h", "4h", "8h", "24h", "3d", "7d")
-_FILTER_INDENT = 3
+_FILTER_INDENT = 2
 _AGE_EVERY_MS = 10_000
 
 
@@ -60,7 +58,7 @@ class OffersScreen(MarketScreen):
         self._query = Query()
         self._mistake: QueryError | None = None
         self._opened_with = ""
-        self._shown: Sequence[Quote] = ()
+        self._shown: Sequence[str] = ()
         self._marked: frozenset[str] = frozenset()
         self._marked_only = False
         self._plans: dict[tuple[str, int], Plan] = {}
@@ -80,7 +78,6 @@ class OffersScreen(MarketScreen):
         yield Static(id="empty")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._table.focus()
 
     @property
@@ -108,15 +105,15 @@ class OffersScreen(MarketScreen):
         self._show_rows()
 
     def _show_rows(self) -> None:
-        quotes: Sequence[Quote] = self._query.select(self._book.listing)
+        shown = self._query.select_ids(self._book.listing)
         if self._marked_only:
-            quotes = [quote for quote in quotes if quote.offer.id in self._marked]
-        self._shown = quotes
+            shown = [offer_id for offer_id in shown if offer_id in self._marked]
+        self._shown = shown
         self._view = self._view_now()
-        self._table.show(quotes, self._view)
+        self._table.show(shown, self._book.listing.by_id, self._view)
         self._show_rule()
-        self.set_class(not quotes, "-empty")
-        if not quotes:
+        self.set_class(not shown, "-empty")
+        if not shown:
             self.query_one("#empty", Static).update(self._why_empty())
         self._show_detail()
 
@@ -127,7 +124,7 @@ class OffersScreen(MarketScreen):
             fresh_after_ms=now_ms - self.desk.config.offers.max_age_s * 1000,
             arrangement=arrangement,
             titles={account.info.name: account.label for account in self.gputui.accounts},
-            best=_cheapest(self._shown, arrangement),
+            best=_cheapest(map(self._book.listing.by_id.__getitem__, self._shown), arrangement),
             marked=self._marked,
         )
 
@@ -268,13 +265,9 @@ class OffersScreen(MarketScreen):
         self._arrange(replace(self._arrangement, per_gpu=not self._arrangement.per_gpu))
 
     def action_hours(self) -> None:
-        def chosen(seconds: str | None) -> None:
-            if seconds is not None:
-                self._arrange(replace(self._arrangement, expected_s=int(seconds)))
-
-        choices = [Choice(str(seconds), span(seconds)) for seconds in map(parse_duration, _HOURS)]
-        current = str(self._arrangement.expected_s)
-        self.app.push_screen(PickScreen("How long the work is expected to take", choices, current=current), chosen)
+        self.ask_hours(
+            self._arrangement.expected_s, lambda seconds: self._arrange(replace(self._arrangement, expected_s=seconds))
+        )
 
     def action_wide(self) -> None:
         self._table.toggle_wide()
@@ -296,6 +289,7 @@ class OffersScreen(MarketScreen):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
+        self._table.action_edge(-1)  # the first of what is left is what is looked for
         self._use_filter(settled(event.value) if event.input.has_focus else event.value)
 
     def action_keep_filter(self) -> None:
@@ -358,7 +352,7 @@ class OffersScreen(MarketScreen):
         )
 
 
-def _cheapest(quotes: Sequence[Quote], arrangement: Arrangement) -> str | None:
+def _cheapest(quotes: Iterable[Quote], arrangement: Arrangement) -> str | None:
     """Return the id of the offer that costs least among those that can be had."""
     in_stock = (quote for quote in quotes if quote.offer.stock is not Stock.NONE)
     if arrangement.order == "effective" and not arrangement.is_reversed:

@@ -46,7 +46,6 @@ class ReviewScreen(BaseScreen):
             yield Button(join("Deploy ", ("^j", "$faint")), id="deploy", compact=True)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#back", Button).focus()
 
     def refresh_data(self) -> None:

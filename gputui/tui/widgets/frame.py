@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from textual import events
+from textual.app import App
 from textual.binding import Binding
 from textual.content import Content
 from textual.geometry import Region
@@ -12,11 +15,15 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from gputui.tui import bindings
+from gputui.tui.pages import PAGES
 from gputui.tui.render import frame
 from gputui.tui.render.diff import changed_cells
 from gputui.tui.render.text import join, plain
 
-_RIGHT_SIDE = ("app.palette", "app.help")
+_RIGHT_SIDE = ("app.palette", "app.help", "app.quit")
+_PAGE_IDS = frozenset(f"go.{page.name}" for page in PAGES)
+_Part = tuple[str, str, bool, str]  # how a key is written, its word, whether it can be used now, the key itself
 
 
 class FrameHeader(Widget):
@@ -66,7 +73,10 @@ class AlertLine(Static):
 
 
 class FrameFooter(Widget):
-    """The keys that work here, from the bindings themselves; the ones that always work stay at the right."""
+    """The keys that work here, from the bindings themselves; the ones that always work stay at the right.
+
+    Where it is narrow, the keys of the pages give way first, then the one that quits.
+    """
 
     DEFAULT_CSS = """
     FrameFooter { dock: bottom; height: 1; background: $surface; }
@@ -75,7 +85,7 @@ class FrameFooter(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._spans: list[tuple[int, int, str]] = []
-        self._parts: list[tuple[str, str, bool, str]] = []
+        self._parts: tuple[list[_Part], list[_Part]] = [], []
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
@@ -88,45 +98,43 @@ class FrameFooter(Widget):
             self._parts = parts
             self.refresh()
 
-    def _collect(self) -> list[tuple[str, str, bool, str]]:
-        seen: set[str] = set()
-        here: list[tuple[str, str, bool, str]] = []
-        always: list[tuple[str, str, bool, str]] = []
+    def _collect(self) -> tuple[list[_Part], list[_Part]]:
+        """Return what stands at the left, and at the right from what gives way first on."""
+        here: dict[str, _Part] = {}
+        always: dict[str, _Part] = {}
+        pages: set[str] = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
             ident = binding.id or ""
-            if not binding.show or ident in seen or not ident:
-                continue
-            seen.add(ident)
-            side = always if ident in _RIGHT_SIDE else here
-            side.append(
-                (
-                    key_display(self.app.get_key_display(binding), binding),
-                    binding.description,
-                    active.enabled and not self._obstacle(binding),
-                    binding.key,
-                )
-            )
-        return [*here, ("", "", False, ""), *always]
+            display = key_display(self.app, binding)
+            if ident in _PAGE_IDS:
+                pages.add(display)
+            elif binding.show and ident and _action(binding) not in getattr(active.node, "untold", ()):
+                can = active.enabled and not self._obstacle(binding)
+                side = always if ident in _RIGHT_SIDE else here
+                side.setdefault(ident, (display, binding.description, can, binding.key))
+        to_pages = [(f"{min(pages)}-{max(pages)}", "pages", True, "")] if len(pages) == len(_PAGE_IDS) else []
+        return [*here.values()], [*to_pages, *(always[ident] for ident in _RIGHT_SIDE if ident in always)]
 
     def _obstacle(self, binding: Binding) -> str | None:
         obstacle = getattr(self.screen, "obstacle", None)
-        return obstacle(binding.action.partition("(")[0]) if obstacle is not None else None
+        return obstacle(_action(binding)) if obstacle is not None else None
 
     def render(self) -> Content:
-        parts = self._parts or self._collect()
-        split = parts.index(("", "", False, ""))
-        right_side = Content("   ").join([self._word(*part[:3]) for part in parts[split + 1 :]])
+        here, always = self._parts if any(self._parts) else self._collect()
+        words = [self._word(*part[:3]) for part in here]
+        left_width = 1 + sum(word.cell_length + 3 for word in words)
+        kept = next((some for some in _giving_way(always) if left_width + _width(some) < self.size.width), None)
+        right_side = Content("   ").join([self._word(*part[:3]) for part in kept or _giving_way(always)[-1]])
         room = self.size.width - right_side.cell_length - 4
         shown = Content(" ")
         self._spans = []
-        for display, word, enabled, key in parts[:split]:
-            piece = self._word(display, word, enabled)
+        for piece, part in zip(words, here, strict=True):
             if shown.cell_length + piece.cell_length > room:
                 break
-            self._spans.append((shown.cell_length, shown.cell_length + piece.cell_length, key))
+            self._spans.append((shown.cell_length, shown.cell_length + piece.cell_length, part[3]))
             shown = Content.assemble(shown, piece, "   ")
-        gap = max(1, self.size.width - shown.cell_length - right_side.cell_length - 1)
+        gap = max(0, self.size.width - shown.cell_length - right_side.cell_length - 1)
         return Content.assemble(shown, " " * gap, right_side)
 
     @staticmethod
@@ -139,6 +147,34 @@ class FrameFooter(Widget):
                 self.app.simulate_key(key)
 
 
-def key_display(default: str, binding: Binding) -> str:
-    """Return how a key is written: our own word for it, else Textual's."""
-    return binding.key_display or default
+def _action(binding: Binding) -> str:
+    return binding.action.partition("(")[0]
+
+
+def _giving_way(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Return what may stand at the right, the fullest first: without the pages, without the key that quits."""
+    some = [list(parts)]
+    for word in ("pages", "quit"):
+        some.append([part for part in some[-1] if part[1] != word])
+    return some
+
+
+def _width(parts: Sequence[_Part]) -> int:
+    return sum(len(display) + len(word) + 4 for display, word, _, _ in parts)
+
+
+_FIRST_KEYS = {
+    binding.id: binding.key.partition(",")[0]
+    for table in bindings.TABLES
+    for binding in table
+    if isinstance(binding, Binding)
+}
+_WORDS = {"⏎": "enter"}
+
+
+def key_display(app: App[Any], binding: Binding) -> str:
+    """Return how a key is written. Where a field takes the character that the table shows, another key is shown."""
+    if binding.key_display and len(binding.key_display) == 1 and binding.key != _FIRST_KEYS.get(binding.id):
+        binding = replace(binding, key_display=None)
+    written = app.get_key_display(binding)
+    return _WORDS.get(written, written)

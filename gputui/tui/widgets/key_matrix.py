@@ -58,15 +58,12 @@ class KeyMatrix(RowList):
             self.post_message(self.ColumnMoved(self._provider))
 
     def on_resize(self) -> None:
-        super().on_resize()
         self._show_header()
 
     def on_click(self, event: events.Click) -> None:
-        each = ssh_keys.column_width(self._columns, self.size.width)
-        start = ssh_keys.first_cell(self._columns, self.size.width)
-        if event.x >= start and (event.x - start) // each < len(self._columns):
-            self.action_move_column((event.x - start) // each - self._position)
-        super().on_click(event)
+        position = ssh_keys.layout(self._columns, self.size.width).column_at(event.x)
+        if position is not None:
+            self.action_move_column(position - self._position)
 
     @property
     def _position(self) -> int:

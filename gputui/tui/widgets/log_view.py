@@ -18,7 +18,8 @@ from gputui.tui.render.log_line import paint
 from gputui.tui.widgets.log_rows import LogRows
 
 FLUSH_S = 0.1
-STEP_BYTES = 32 * 1024 * 1024
+STEP_BYTES = 128 * 1024 * 1024
+"""What is read before it is shown: painting costs more than reading, so that it is not done for every little piece."""
 SEARCH_STEP_BYTES = 4 * 1024 * 1024
 
 
@@ -47,6 +48,11 @@ class LogView(LogRows, can_focus=True):
         self._is_moving = False
         self._is_looking = False
         self._went_round = False
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Actions that the footer leaves out: without a word that is looked for there is no next one."""
+        return frozenset() if self._search is not None else frozenset({"match"})
 
     # What it shows
 
@@ -289,6 +295,7 @@ class LogView(LogRows, can_focus=True):
             self._match_line = None
             self._went_round = False
             self._search = LogSearch(word) if word else None
+            self.refresh_bindings()
             self._repaint()
             self._is_looking = False
             if self._search is not None and self._book is not None:

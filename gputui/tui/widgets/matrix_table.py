@@ -86,7 +86,6 @@ class MatrixTable(RowList):
             self.select_provider(self._columns[position].name)
 
     def on_resize(self) -> None:
-        super().on_resize()
         self._show_header()
 
     def on_click(self, event: events.Click) -> None:
@@ -94,7 +93,6 @@ class MatrixTable(RowList):
         position = (event.x - matrix.columns_begin(plan)) // plan.column_width
         if 0 <= position < len(plan.columns):
             self.select_provider(plan.columns[position].name)
-        super().on_click(event)
 
     def _position(self) -> int:
         return next((place for place, column in enumerate(self._columns) if column.name == self._provider), 0)

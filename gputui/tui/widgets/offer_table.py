@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
@@ -17,7 +17,7 @@ class OfferTable(RowList):
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(self._paint, id=id)
-        self._quotes: dict[str, Quote] = {}
+        self._quotes: Mapping[str, Quote] = {}
         self._view = view
         self._is_wide = False
         self._first = 0
@@ -28,12 +28,12 @@ class OfferTable(RowList):
         """The offer under the cursor."""
         return self._quotes.get(self.key or "")
 
-    def show(self, quotes: Iterable[Quote], view: View) -> None:
-        """Show offers; the cursor and the marks stay on theirs."""
-        self._quotes = {quote.offer.id: quote for quote in quotes}
+    def show(self, ids: Sequence[str], quotes: Mapping[str, Quote], view: View) -> None:
+        """Show the offers of these ids, of all there are; the cursor and the marks stay on theirs."""
+        self._quotes = quotes
         self._view = view
         self._lay_out()
-        self.set_keys(list(self._quotes))
+        self.set_keys(ids)
 
     def look_again(self, view: View) -> None:
         """Show the same offers as they look now."""
@@ -52,7 +52,6 @@ class OfferTable(RowList):
             self.look_again(self._view)
 
     def on_resize(self) -> None:
-        super().on_resize()
         self._lay_out()
 
     def _lay_out(self) -> None:
