@@ -314,12 +314,17 @@ def no_match(plan: Plan) -> NoMatch:
         "stock": (f"No capacity: all {count} are sold out.", "Try another GPU, or again later."),
         "price": (
             f"No {wanted} under your cap of {losers[0].want}: the cheapest is {losers[0].have} at {where}.",
-            f"Raise the cap to {micro_to_usd(offer.price_micro_usd_per_hour)} or choose another GPU.",
+            f"Raise the cap to {micro_to_usd(_whole_cents(offer.price_micro_usd_per_hour))} or choose another GPU.",
         ),
         "excluded": (f"Every {wanted} that fits was tried: {offer.provider} {losers[0].have}.", "Try again later."),
     }
     sentence, hint = sentences[last]
     return NoMatch(sentence + also, hint=hint)
+
+
+def _whole_cents(rate: MicroUsdPerHour) -> MicroUsdPerHour:
+    """Return a rate rounded up, so that a cap of so much lets it pass."""
+    return -(-rate // 10_000) * 10_000
 
 
 def _volumes(spec: JobSpec) -> str:

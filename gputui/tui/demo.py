@@ -21,7 +21,7 @@ from gputui.core.accounts import HandedKeys
 from gputui.core.desk import Desk
 from gputui.core.supervisor import Supervisor, crew_for
 from gputui.local.clock import SystemClock
-from gputui.local.config import Config
+from gputui.local.config import Config, load_config
 from gputui.local.paths import Paths, paths_for
 from gputui.local.secrets import Secrets
 from gputui.model.clock import Clock
@@ -95,7 +95,7 @@ class DemoWorld:
 
 
 def run(*, mouse: bool = True) -> int:
-    """Open the interface on the demo until it is closed; returns the exit code."""
+    """Open the interface on the demo until it is closed; returns the exit code. Raises ConfigError, UsageError."""
     with tempfile.TemporaryDirectory(prefix="gputui-demo-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         with _agent_log(root / "agent.log"):
@@ -104,9 +104,11 @@ def run(*, mouse: bool = True) -> int:
 
 async def _run(root: Path, *, mouse: bool) -> int:
     demo = DemoWorld(root, SystemClock())
-    view, agents = demo.desk(), demo.desk()
+    own = paths_for()
+    # It looks as the user has set it up: who needs plain ASCII needs it here, too.
+    view, agents = demo.desk(Config(ui=load_config(own).ui)), demo.desk()
     app = GputuiApp(view, demo=True)
-    app.crash_dir = paths_for().state_dir  # the demo's own folder is removed
+    app.crash_dir = own.state_dir  # the demo's own folder is removed
     agent = asyncio.create_task(demo.supervisor(agents).run())
     opening = asyncio.create_task(_open_with_jobs(view))
     agent.add_done_callback(lambda task: _tell_agent_died(app, task))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from gputui.core.request import parse_idle_stop, price_cap
+from gputui.core.routing import CONSTRAINTS, Plan
 from gputui.core.templates import looks_secret
 from gputui.model.errors import GputuiError, UsageError
 from gputui.model.types import JobKind, JobSpec, Priority, Tier
@@ -115,6 +116,23 @@ def form_field(name: str | None) -> str:
     """Return the form's field for an error's; errors about nothing in the form are shown at the GPU."""
     name = _FORM_FIELD.get(name or "", name or "")
     return name if any(field.name == name for field in FIELDS) else "gpu"
+
+
+def field_ruling_out(plan: Plan) -> str | None:
+    """Return the form's field that ruled out the last offers of an empty plan, None when nothing in the form did."""
+    last = next((name for name in reversed(CONSTRAINTS) if plan.lost.get(name)), "")
+    return _RULING_OUT.get(last)
+
+
+_RULING_OUT = {
+    "gpu-count": "gpu_count",
+    "provider": "provider",
+    "vram": "min_vram",
+    "region": "region",
+    "volumes": "volumes",
+    "tier": "tier",
+    "price": "max_price",
+}
 
 
 def sentence(error: GputuiError) -> str:

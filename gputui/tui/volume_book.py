@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gputui.core.desk import Desk
@@ -49,6 +49,11 @@ class VolumeView:
         return self.row.volume.price_micro_usd_per_month if self.row is not None else None
 
     @property
+    def is_made(self) -> bool:
+        """True for one that was made since its provider was asked."""
+        return self.row is None and self.order is not None and self.order.is_done
+
+    @property
     def is_being_deleted(self) -> bool:
         return self.row is not None and self.order is not None and not self.order.is_over
 
@@ -64,10 +69,13 @@ class VolumeView:
         )
 
 
-def volume_views(desk: Desk, rows: Sequence[VolumeRow], old: frozenset[str]) -> list[VolumeView]:
+def volume_views(
+    desk: Desk, rows: Sequence[VolumeRow], old: frozenset[str], asked_ms: Mapping[str, Ms]
+) -> list[VolumeView]:
     """Return what is on the way first, then the volumes that exist, the dearest unused ones first.
 
-    A volume whose deletion was carried out since its provider was asked is left out. `old` names who does not answer now.
+    A volume whose deletion was carried out since its provider was asked is left out, and one that was made since then is
+    still on the way. `old` names who does not answer now, `asked_ms` when each was last asked.
     """
     orders = desk.volume_orders()
     deletions: dict[tuple[str, str | None], VolumeOrder] = {}
@@ -75,7 +83,12 @@ def volume_views(desk: Desk, rows: Sequence[VolumeRow], old: frozenset[str]) -> 
         if order.wish is VolumeWish.DELETE:
             deletions.setdefault((order.provider, order.volume_id), order)
     existing = {(row.volume.provider, row.volume.id) for row in rows}
-    on_the_way = [_view_of_order(order) for order in orders if _shows(order, existing, now_ms=desk.clock.now_ms())]
+    now_ms = desk.clock.now_ms()
+    on_the_way = [
+        _view_of_order(order)
+        for order in orders
+        if _shows(order, existing, now_ms=now_ms, asked_ms=asked_ms.get(order.provider))
+    ]
     wanted = {volume.id for placement in job_store.load_live_placements(desk.store) for volume in placement.volumes}
     views = [
         _view(desk, row, deletions.get((row.volume.provider, row.volume.id)), wanted, row.volume.provider in old)
@@ -92,11 +105,14 @@ def price_in_all(views: Sequence[VolumeView]) -> tuple[MicroUsd, int]:
     return sum(price for price in prices if price is not None), sum(price is None for price in prices)
 
 
-def _shows(order: VolumeOrder, existing: set[tuple[str, str]], *, now_ms: Ms) -> bool:
+def _shows(order: VolumeOrder, existing: set[tuple[str, str]], *, now_ms: Ms, asked_ms: Ms | None) -> bool:
     """True for the order of a volume that is not among those that exist, while that is worth showing."""
     if order.wish is not VolumeWish.CREATE or (order.provider, order.volume_id or "") in existing:
         return False
-    return not order.is_over or (not order.is_done and now_ms - (order.ended_at_ms or 0) < FAILED_SHOWN_MS)
+    ended_ms = order.ended_at_ms or 0
+    if order.is_done:
+        return asked_ms is not None and ended_ms > asked_ms
+    return not order.is_over or now_ms - ended_ms < FAILED_SHOWN_MS
 
 
 def _view_of_order(order: VolumeOrder) -> VolumeView:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from gputui.core.desk import Desk
 from gputui.local.config import Config, ProviderConfig
@@ -176,7 +177,11 @@ async def test_a_cap_that_removes_everything_says_so_and_what_would_help(app: Gp
         assert "under your cap of 1.00 $/h: the cheapest is 1.99 $/h" in text_of(pilot, "#plan").replace("\n", " ")
         await press(pilot, "ctrl+r")
         assert isinstance(app.screen, DeployScreen)
-        assert "Raise the cap" in toasts(pilot)[-1]
+        assert app.screen.query_one("#row-max-price").has_class("-wrong")
+        assert "Raise the cap to 1.99 or choose another GPU." in str(
+            app.screen.query_one("#row-max-price .mistake", Static).content
+        )
+        assert toasts(pilot) == []
 
 
 async def test_a_machine_needs_no_command(app: GputuiApp) -> None:
@@ -382,7 +387,7 @@ async def test_those_that_nearly_fit_come_first_and_the_others_are_counted(app: 
         await fill(pilot, gpu="H100", provider="huddle", max_price="2.28")
         lines = [line.split() for line in text_of(pilot, "#plan").splitlines() if "✕" in line]
         assert [" ".join(line) for line in lines] == [
-            "✕ Huddle over your cap: 2.29 $/h > 2.28 $/h 2 offers",
+            "✕ Huddle over your cap of $2.28/h: from $2.29/h 2 offers",
             "✕ elsewhere only Huddle allowed: Mock 2 offers",
             "✕ other sizes 1 asked for: 8 GPUs 1 offer",
         ]

@@ -206,6 +206,17 @@ async def test_going_down_row_by_row_shows_every_row_once(tmp_path: Path, seed: 
         assert seen == rows
 
 
+async def test_a_log_that_is_whole_is_never_paused(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    path.write_text("".join(f"line {number}\n" for number in range(100)))
+    async with LogApp(path).run_test(size=SIZE) as pilot:
+        app = await opened(pilot, 100)
+        await press(pilot, "g")
+        assert "paused: f follows" in app.facts
+        whole = [fact.plain for fact in app.query_one(LogPane).facts(is_over=True)]
+        assert whole == ["100 lines"]
+
+
 async def test_times_come_from_the_index_and_gaps_and_machines_stand_between_the_lines(tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     log = JobLog(path)

@@ -40,22 +40,34 @@ _CONTROL = [
     "f1",
     "f5",
 ] * 2
+# What random keys alone reach once in many thousands. The first three keys of each get out of whatever is open.
+_OUT = ["escape"] * 3
+_PHRASES = [
+    [*_OUT, "1", "n", *"ls", "ctrl+r"],
+    [*_OUT, "1", "b", "n", *"ls", "ctrl+r", "ctrl+j"],
+    [*_OUT, "4", "x"],
+    [*_OUT, "4", "x", "y"],
+    [*_OUT, "4", "R", "ctrl+r", "ctrl+j"],
+]
+_PHRASE_EVERY = 7  # bursts
 _NAMES = {
     "/": "slash", ":": "colon", "?": "question_mark", "-": "minus", "$": "dollar_sign", "[": "left_square_bracket",
     "]": "right_square_bracket", ".": "full_stop", " ": "space",
 }  # fmt: skip
-# What the interface writes when somebody wishes to spend or to end something.
-_WISHES = """
-    SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM jobs WHERE stop_requested_at_ms IS NOT NULL)
+# What the interface writes when somebody wishes to run something, and to end or to buy something else.
+_JOBS = "SELECT count(*) FROM jobs"
+_OTHERS = """
+    SELECT (SELECT count(*) FROM jobs WHERE stop_requested_at_ms IS NOT NULL)
          + (SELECT count(*) FROM terminations) + (SELECT count(*) FROM volume_orders)
 """
+_REVIEW = "review"
 
 
-def wishes(desk: Desk) -> int:
-    return int(desk.store.read(_WISHES)[0][0])
+def count(desk: Desk, sql: str) -> int:
+    return int(desk.store.read(sql)[0][0])
 
 
-def count_confirmations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def record_confirmations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows by one whenever a question is answered with yes or a review is submitted."""
     confirmed: list[str] = []
     dismiss, deploy = ConfirmScreen.dismiss, ReviewScreen.action_deploy
@@ -66,7 +78,7 @@ def count_confirmations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return dismiss(self, result)
 
     def deployed(self: ReviewScreen) -> None:
-        confirmed.append("review")
+        confirmed.append(_REVIEW)
         deploy(self)
 
     monkeypatch.setattr(ConfirmScreen, "dismiss", answered)
@@ -92,22 +104,39 @@ async def test_random_keys_neither_fall_over_nor_spend(
     await desk.refresh()
     for spec in FIRST_JOBS:
         desk.submit(spec)
-    before = wishes(desk)
     app = GputuiApp(desk, demo=True)
-    confirmed = count_confirmations(monkeypatch)
+    confirmed = record_confirmations(monkeypatch)
     keys = [*_LETTERS, *_OFTEN, *_PAGES, *_CONTROL]
     seen: set[str] = set()
+
+    def nothing_was_wished_for_unasked() -> bool:
+        reviews = confirmed.count(_REVIEW)
+        jobs, others = count(desk, _JOBS) - len(FIRST_JOBS), count(desk, _OTHERS)
+        return jobs <= reviews and others <= len(confirmed) - reviews
+
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.pause()
-        for number in range(0, KEYS, _BURST):
-            for key in chance.choices(keys, k=_BURST):
+        pressed = bursts = 0
+        while pressed < KEYS:
+            bursts += 1
+            is_phrase = bursts % _PHRASE_EVERY == 0
+            burst = chance.choice(_PHRASES) if is_phrase else chance.choices(keys, k=_BURST)
+            for key in burst:
                 app.post_message(key_event(key))
+                if is_phrase:
+                    await pilot.pause()
+            pressed += len(burst)
             await pilot.pause()
             seen.add(type(app.screen).__name__)
-            assert app.is_running, number
-            assert wishes(desk) - before <= len(confirmed), (number, confirmed)
+            assert app.is_running, pressed
+            assert nothing_was_wished_for_unasked(), (pressed, confirmed)
         await app.workers.wait_for_complete()
-        assert wishes(desk) - before <= len(confirmed), confirmed
-    assert {"MatrixScreen", "OffersScreen", "DeployScreen", "JobsScreen", "ConfirmScreen", "HelpScreen"} <= seen
+        assert nothing_was_wished_for_unasked(), confirmed
+    pages = {"MatrixScreen", "OffersScreen", "DeployScreen", "JobsScreen"}
+    assert pages | {"ReviewScreen", "ConfirmScreen", "HelpScreen"} <= seen
+    # Else the above would say nothing: jobs were run, and jobs were stopped, each after it was confirmed.
+    assert count(desk, _JOBS) > len(FIRST_JOBS)
+    assert count(desk, _OTHERS) > 0
+    assert {_REVIEW} < set(confirmed)
     await desk.aclose()
     desk.close()

@@ -15,6 +15,7 @@ from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, JobSpec, Offer, Placement
 from gputui.model.vitals import Vitals
 from gputui.store.alarms import Alarm, AlarmKind
+from gputui.tui.pages import PAGES
 from gputui.tui.render import frame, jobs, log_line, matrix, money
 from gputui.tui.render.text import cut, left, plain, right, rule, span, spread, styled
 from gputui.tui.widgets.glyphs import to_ascii
@@ -73,6 +74,11 @@ def test_ascii_keeps_every_width() -> None:
     assert cell_len(to_ascii(text)) == cell_len(text)
 
 
+def test_a_chart_has_bars_in_ascii_and_a_scrollbar_has_none() -> None:
+    assert to_ascii("  ▁▂▃▄▅▆▇") == "  _.-:=+*"
+    assert to_ascii("▇") == " "
+
+
 # Log lines
 
 
@@ -126,6 +132,11 @@ def test_the_cursor_column_is_always_visible_and_everything_fits(width: int, cou
     plan = matrix.layout(_columns(count), width, cursor)
     assert plan.first <= cursor < plan.first + len(plan.columns)
     assert plan.hidden == count - len(plan.columns)
+    header = matrix.header(plan, cursor_column=cursor).plain
+    before, after = plan.first, plan.hidden - plan.first
+    assert (f"‹ {before}" in header) is bool(before)
+    assert (f"{after} ›" in header) is bool(after)
+    assert plan.hidden == 0 or cell_len(header) <= width
     if not plan.hidden:
         assert matrix.header(plan, cursor_column=cursor).cell_length <= width
 
@@ -160,6 +171,18 @@ def test_a_silent_agent_is_told_with_its_pid() -> None:
 def test_the_most_urgent_alarm_is_told_with_what_it_costs_and_what_to_do() -> None:
     undying = _alarm(AlarmKind.UNDYING, rate_micro_usd_per_hour=2_490_000)
     assert _alert(undying, _alarm(AlarmKind.LOST, message="Never mind.")) == "It went wrong. ($2.49/h) Put it right."
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [(AlarmKind.LOST, "machines"), (AlarmKind.DEARER, "jobs"), (AlarmKind.KEY_REFUSED, "providers")],
+)
+def test_an_alarm_names_the_key_of_the_page_that_helps(kind: AlarmKind, page: str) -> None:
+    key = next(known.key for known in PAGES if known.name == page)
+    text = _alert(_alarm(kind, hint="Run: gputui something"))
+    assert text is not None
+    assert f"Press {key}: " in text
+    assert "Run:" not in text
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 120])
@@ -219,6 +242,15 @@ def test_a_live_job_says_who_ends_its_machine(
     painted = jobs.detail(armed_report(kit, **changes), [], now_ms=kit.NOW_MS, width=80, title=str).plain
     assert all(word in painted for word in shown)
     assert not any(word in painted for word in hidden)
+
+
+def test_time_is_left_only_while_the_workload_runs(kit: SimpleNamespace) -> None:
+    report = armed_report(kit)
+    spec = replace(report.job.spec, max_duration_s=600)
+    running = replace(report, job=replace(report.job, spec=spec, started_at_ms=kit.NOW_MS - 60_000))
+    assert jobs._limit(running, kit.NOW_MS) == "10 min, 9:00 min left"
+    finishing = replace(running, job=replace(running.job, outcome=JobStatus.COMPLETED))
+    assert jobs._limit(finishing, kit.NOW_MS) == "10 min"
 
 
 def test_a_long_timeline_keeps_its_end(desk: Any, kit: SimpleNamespace) -> None:

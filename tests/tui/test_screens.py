@@ -283,7 +283,7 @@ async def test_pages_are_remembered_and_escape_never_quits(app: GputuiApp) -> No
         await settle(pilot)
         await press(pilot, "4", "1", "minus")
         assert isinstance(app.screen, JobsScreen)
-        await press(pilot, "q", "escape", "escape", "escape")
+        await press(pilot, "escape", "escape", "escape", "escape")
         assert isinstance(app.screen, MatrixScreen)
         assert app.is_running
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import rich.color
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
@@ -44,6 +45,23 @@ def test_the_shipped_themes_are_whole_and_readable() -> None:
             assert _contrast(theme.variables[name], theme.background) >= READABLE, (theme.name, name)
         for text, under in (("cell-cursor-text", "cell-cursor"), ("alert-text", "alert")):
             assert _contrast(theme.variables[text], theme.variables[under]) >= READABLE, (theme.name, text)
+
+
+def test_with_256_colours_what_is_raised_still_is_and_greys_stay_grey() -> None:
+    """GNU screen and Apple's Terminal have no more; there a dark grey with a tint becomes black, or teal."""
+    for theme in load_themes([shipped_folder()])[0].values():
+        if theme.ansi:
+            continue
+        under = _of_256(str(theme.background))
+        for raised in (theme.panel, theme.variables["row-cursor"], theme.variables["rule"]):
+            shown = _of_256(str(raised))
+            assert shown != under, (theme.name, raised)
+            assert max(shown) - min(shown) <= 8, (theme.name, raised)
+
+
+def _of_256(colour: str) -> tuple[int, int, int]:
+    shown = rich.color.Color.parse(colour).downgrade(rich.color.ColorSystem.EIGHT_BIT).get_truecolor()
+    return shown.red, shown.green, shown.blue
 
 
 def test_the_terminals_theme_uses_nothing_but_the_terminals_colours() -> None:

@@ -36,7 +36,9 @@ class ConfirmScreen(Modal[bool]):
 
     CSS_PATH = "confirm.tcss"
     BINDINGS = bindings.CONFIRM
-    HELP: ClassVar[str] = "y does it; n, escape or enter leave everything as it is."
+    HELP: ClassVar[str] = (
+        "y does it; n, escape or enter leave everything as it is. Where a name is to be typed, enter does it then."
+    )
 
     def __init__(self, question: Question) -> None:
         super().__init__()
@@ -44,6 +46,7 @@ class ConfirmScreen(Modal[bool]):
 
     def compose(self) -> ComposeResult:
         question = self._question
+        no, yes = (" esc", " enter") if question.typed else (" n", " y")  # letters are part of what is typed
         with Vertical(id="box"):
             yield Static(join(plain(question.title)), id="title")
             for line in question.lines:
@@ -57,8 +60,8 @@ class ConfirmScreen(Modal[bool]):
                 field.cursor_blink = False
                 yield field
             with Horizontal(id="buttons"):
-                yield Button(join((question.no, ""), (" n", "$faint")), id="no", compact=True)
-                yield Button(join((question.yes, ""), (" y", "$faint")), id="yes", compact=True)
+                yield Button(join((question.no, ""), (no, "$faint")), id="no", compact=True)
+                yield Button(join((question.yes, ""), (yes, "$faint")), id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.set_class(self._question.is_danger, "-danger")
@@ -75,8 +78,8 @@ class ConfirmScreen(Modal[bool]):
 
     @on(Input.Submitted, "#typed")
     def _submitted(self) -> None:
-        """Enter only moves on: what destroys is said yes to by itself."""
-        self.query_one("#no" if self.query_one("#yes", Button).disabled else "#yes", Button).focus()
+        """Whoever has typed the whole name has said yes."""
+        self.action_answer(True)
 
     def action_answer(self, yes: bool) -> None:
         if not (yes and self.query_one("#yes", Button).disabled):

@@ -18,7 +18,7 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import columns, money
 from gputui.tui.render import machines as machines_render
 from gputui.tui.render.tabs import neighbour, tab_title
-from gputui.tui.render.text import join, plain
+from gputui.tui.render.text import plain, styled
 from gputui.tui.screens.asking import AskingScreen, Told, by_provider
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.widgets.painted import Painted
@@ -69,9 +69,11 @@ class MachinesScreen(AskingScreen):
 
     def _summaries(self, views: list[MachineView]) -> list[Content]:
         swept = [done.ok_ms for done in self.desk.swept().values() if done.ok_ms is not None]
-        age = f"   swept {format_age(self.desk.clock.now_ms() - min(swept))} ago" if swept else ""
+        age = (
+            styled(f"swept {format_age(self.desk.clock.now_ms() - min(swept))} ago", "$muted") if swept else Content("")
+        )
         summary = machines_render.summary(views)
-        return [join(summary, (age, "$muted")), summary, machines_render.lost_count(views)]
+        return [Content("   ").join(filter(None, (summary, age))), summary, machines_render.lost_count(views)]
 
     def paint(self, key: str, width: int, here: bool) -> list[Content]:
         view = self._views[key]

@@ -7,10 +7,18 @@ from textual.screen import ModalScreen, ScreenResultType
 
 
 class Modal(ModalScreen[ScreenResultType]):
-    """Over a slow line keys arrive in bursts: the second of two that dismiss it finds it gone already.
+    """While another window is over it, it is not painted: two boxes with two rows of buttons look like one.
+
+    Over a slow line keys arrive in bursts: the second of two that dismiss it finds it gone already.
 
     Textual 8.2.8 would take another screen off the stack then, or fall over.
     """
+
+    def on_screen_suspend(self) -> None:
+        self.visible = False
+
+    def on_screen_resume(self) -> None:
+        self.visible = True
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         if self.is_current:

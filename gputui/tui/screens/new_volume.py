@@ -69,6 +69,7 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         super().__init__()
         self._desk = desk
         self._titles = dict(providers)
+        self._regions: tuple[str, Sequence[str]] = "", ()  # a provider and where it has machines
         self._timer: Timer | None = None
         self._quoted: tuple[NewVolume, MicroUsd | None] | None = None
         self._words: Content = Content("")
@@ -93,7 +94,7 @@ class NewVolumeScreen(Modal[NewVolume | None]):
     def on_mount(self) -> None:
         self.query_one("#heading", Painted).show(lambda width: rule(join(("A new volume", "bold")), width))
         self._form.focus_field("name")
-        self._say("Its price shows here as soon as it is described.", "$muted")
+        self._say_what_is_missing()
         self._look_up_regions(self._form.values["provider"])
 
     @property
@@ -105,19 +106,28 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         words = self._words
         self.query_one("#price", Painted).show(lambda width: Content("\n").join(words.wrap(max(1, width))))
 
+    def _say_what_is_missing(self) -> None:
+        """Say that the price will stand here, and which regions there are while none is chosen."""
+        values = self._form.values
+        provider, regions = self._regions
+        where = ""
+        if regions and provider == values["provider"] and not values["region"].strip():
+            where = f"Regions at {self._titles[provider]}, which right completes: {', '.join(regions)}. "
+        self._say(f"{where}Its price shows here as soon as it is described.", "$muted")
+
     # The price
 
     @on(DeployForm.Changed)
     def _changed(self, event: DeployForm.Changed) -> None:
         new, problems = read(event.values)
         self._form.show_mistakes({"size": problems["size"]} if "size" in problems else {})
-        if self._quoted is not None and self._quoted[0].provider != new.provider:
+        if new.provider != self._regions[0]:
             self._look_up_regions(new.provider)
         if self._timer is not None:
             self._timer.stop()
         if problems:
             self._quoted = None
-            self._say("Its price shows here as soon as it is described.", "$muted")
+            self._say_what_is_missing()
         elif self._quoted is None or self._quoted[0] != new:
             self._timer = self.set_timer(_TYPING_S, lambda: self._ask_price(new))
 
@@ -132,8 +142,10 @@ class NewVolumeScreen(Modal[NewVolume | None]):
                 _FIELDS.get(getattr(error, "field", None) or "") if isinstance(error, Rejected | UsageError) else None
             )
             if field is not None:
-                self._form.show_mistakes({field: str(error)})
-            self._say(plain(str(error)[:600]), "$state-failed")
+                self._form.show_mistakes({field: str(error)[:600]})
+                self._say("Its price shows here once that is right.", "$muted")
+            else:
+                self._say(plain(str(error)[:600]), "$state-failed")
             return
         self._quoted = new, price
         self._say(*self._price_words(new, price))
@@ -146,11 +158,13 @@ class NewVolumeScreen(Modal[NewVolume | None]):
     @work(group="regions", exclusive=True, exit_on_error=False)
     async def _look_up_regions(self, provider: str) -> None:
         """Offer the provider's regions while one is typed; without them it is typed in full."""
-        if not capabilities_of(client_class(provider))["regions"]:
-            return
-        asked = await list_regions(self._desk.accounts, [provider])
-        codes = [plain(region.code[:60]) for region in asked.answers.get(provider, ())]
-        self._form.suggest("region", codes)
+        self._regions = provider, ()
+        if capabilities_of(client_class(provider))["regions"]:
+            asked = await list_regions(self._desk.accounts, [provider])
+            self._regions = provider, [plain(region.code[:60]) for region in asked.answers.get(provider, ())]
+        self._form.suggest("region", self._regions[1])
+        if self._quoted is None and read(self._form.values)[1]:
+            self._say_what_is_missing()
 
     # Leaving
 

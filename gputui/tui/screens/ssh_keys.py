@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
 from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on, work
+from textual.app import SuspendNotSupported
 from textual.widget import Widget
 
 from gputui.core import resources
@@ -18,7 +21,7 @@ from gputui.model.types import SshKey
 from gputui.tui import bindings
 from gputui.tui.render import ssh_keys as keys_render
 from gputui.tui.render.ssh_keys import CellState, KeyColumn, KeyLine
-from gputui.tui.render.text import join, plain
+from gputui.tui.render.text import homely, join, plain
 from gputui.tui.screens.asking import AskingScreen, Told, by_provider
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.widgets.key_matrix import KeyMatrix
@@ -26,6 +29,7 @@ from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
 Cell = tuple[str, str]
+_NEW_KEY = Path("~/.ssh/id_ed25519")
 
 
 class SshKeysScreen(AskingScreen):
@@ -45,6 +49,7 @@ class SshKeysScreen(AskingScreen):
         self._providers: Sequence[str] = ()
         self._busy: set[Cell] = set()
         self._errors: dict[Cell, str] = {}
+        self._had: frozenset[str] | None = None  # the keys of this machine before another one was made
 
     def make_list(self) -> RowList:
         return KeyMatrix(id="list")
@@ -73,8 +78,11 @@ class SshKeysScreen(AskingScreen):
         columns = [KeyColumn(name, self.title_of(name), name in self.told.problems) for name in self._providers]
         self.matrix.show(lines, columns)
         title = join(("SSH keys", "bold"), (f" {self.count(lines)}", "$muted"))
-        here = join((f"{len(self._local)} in ~/.ssh", "$muted"))
-        self.show_list(title, [line.key for line in lines], summaries=[here], nothing=keys_render.nothing())
+        here = keys_render.here(len(self._local))
+        self.show_list(title, [line.key for line in lines], summaries=here, nothing=keys_render.nothing())
+        if self._had is not None and (made := {public.fingerprint for _, public in self._local} - self._had):
+            self._had = None
+            self.matrix.select(made.pop())
         self._show_detail()
 
     def _lines(self) -> list[KeyLine]:
@@ -121,7 +129,14 @@ class SshKeysScreen(AskingScreen):
 
     # Keys
 
+    @property
+    def untold(self) -> frozenset[str]:
+        """Actions that the footer leaves out: who has a key needs no other one."""
+        return frozenset({"new_key"} if self._local else ())
+
     def obstacle(self, action: str) -> str | None:
+        if action == "new_key" and self.is_mounted:
+            return self._why_no_new_key()
         if action != "add_or_remove" or not self.is_mounted:
             return None
         line, column = self.matrix.line, self.matrix.column
@@ -152,6 +167,8 @@ class SshKeysScreen(AskingScreen):
                     f"It is called {registered} there. New machines are no longer given it; machines made with it keep it.",
                     "It stays on this machine."
                     if line.path
+                    else "It is gputui's own, by its name: jobs that run there are reached with it."
+                    if line.is_own
                     else "It is not on this machine: add it elsewhere first to keep it.",
                 ],
                 yes="Remove it",
@@ -161,6 +178,32 @@ class SshKeysScreen(AskingScreen):
             self.app.push_screen(ConfirmScreen(question), lambda yes: self._answered(yes, line, column))
         elif line.public is not None:
             self._add(line.key, line.public, line.public.comment or line.name, column)
+
+    def _why_no_new_key(self) -> str | None:
+        if self._local:
+            return f"There is a key already: {homely(plain(str(self._local[0][0])))}."
+        if _NEW_KEY.expanduser().exists():
+            return f"{_NEW_KEY} is there without its .pub. This makes it: ssh-keygen -y -f {_NEW_KEY} > {_NEW_KEY}.pub"
+        if shutil.which("ssh-keygen") is None:
+            return "There is no ssh-keygen on this machine; it comes with OpenSSH."
+        return None
+
+    def action_new_key(self) -> None:
+        """Lend the terminal to ssh-keygen, then look what it made."""
+        if self.explain("new_key"):
+            return
+        self._had = frozenset(public.fingerprint for _, public in self._local)
+        path = _NEW_KEY.expanduser()
+        argv = ["ssh-keygen", "-t", "ed25519", "-f", str(path)]
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with self.app.suspend():
+                self.gputui.run_outside(argv)
+        except SuspendNotSupported:
+            self.notify(f"This terminal cannot be lent. Run: {shlex.join(argv)}", markup=False, timeout=30)
+        except OSError as error:
+            self.notify(f"No key was made: {error.strerror}.", severity="error", markup=False)
+        self.ask_again()
 
     def _answered(self, yes: bool | None, line: KeyLine, column: KeyColumn) -> None:
         if yes and line.row is not None:

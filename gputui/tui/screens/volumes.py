@@ -50,16 +50,16 @@ class VolumesScreen(AskingScreen):
     # What is shown
 
     async def ask(self) -> None:
-        asked = who_can(self.desk.accounts, "volumes")
+        asked, now_ms = who_can(self.desk.accounts, "volumes"), self.desk.clock.now_ms()
         rows, problems = await self.desk.volumes(asked)
         answers = by_provider([name for name in asked if name not in problems], rows, lambda row: row.volume.provider)
-        self.told = self.told.heard(answers, problems, self.desk.clock.now_ms())
+        self.told = self.told.heard(answers, problems, now_ms)
 
     def refresh_data(self) -> None:
-        views = volume_views(self.desk, self.told.all(), frozenset(self.told.problems))
+        views = volume_views(self.desk, self.told.all(), frozenset(self.told.problems), self.told.at_ms)
         appeared = {view.key for view in views if view.row is None} != {
             key for key, view in self._views.items() if view.row is None
-        }
+        } or any(view.is_made and view.provider not in self.told.problems for view in views)
         self._views = {view.key: view for view in views}
         self._columns = columns.fit(
             volumes_render.columns(self.title_of, self.desk.clock.now_ms()), self.app.size.width

@@ -14,14 +14,16 @@ _ASCII = {
     "•": "*", "▓": "#", "▒": "=", "░": ":",
     **dict.fromkeys("▀▁▂▃▄▅▆▇█▉▊▋▍▏▐", " "),  # parts of scrollbars, told by their background
 }  # fmt: skip
+_BARS = dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True))
 
 
 def to_ascii(text: str) -> str:
     """Return text of the same width in ASCII; a character without a stand-in becomes question marks."""
     if text.isascii():
         return text
+    glyphs = _ASCII if len(text) == 1 else _ASCII | _BARS  # a part of a scrollbar stands alone, a chart's bars do not
     return "".join(
-        character if character.isascii() else _ASCII.get(character) or "?" * cell_len(character) for character in text
+        character if character.isascii() else glyphs.get(character) or "?" * cell_len(character) for character in text
     )
 
 

@@ -75,7 +75,7 @@ class LogPane(Vertical):
             return facts
         if log.follows and not is_over:
             facts.append(styled("following", "$state-running"))
-        elif not log.follows and not log.marked_count:
+        elif not log.follows and not log.marked_count and not is_over:
             facts.append(styled("paused: f follows", "$state-waiting"))
         facts.append(styled(f"{log.line_count:,} line{'s' if log.line_count != 1 else ''}", "$muted"))
         return facts

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Button
 
 from gputui.core.desk import Desk
 from gputui.local.config import Config, ProviderConfig, UiConfig
@@ -215,6 +216,10 @@ def toasts(pilot: Pilot[Any]) -> list[str]:
     return [str(toast.message) for toast in pilot.app._notifications]
 
 
+def buttons(pilot: Pilot[Any]) -> list[str]:
+    return [str(button.label) for button in pilot.app.screen.query(Button)]
+
+
 @pytest.fixture
 def play() -> SimpleNamespace:
     """Return the functions above: test files cannot import from here."""
@@ -229,4 +234,5 @@ def play() -> SimpleNamespace:
         text_of=text_of,
         line_of=line_of,
         toasts=toasts,
+        buttons=buttons,
     )

@@ -131,6 +131,14 @@ async def test_an_empty_month_is_calm(make_stage: Any, play: SimpleNamespace) ->
         assert isinstance(app.screen, BillingScreen)
 
 
+def test_less_than_a_cent_is_not_shown_as_nothing() -> None:
+    month = month_of(1_773_500_966_000)
+    days = [Day(0, {"huddle": 2_000_000, "mock": 1_300})]
+    legend = chart(Spending(month, days, Cost(0, 0)), width=80, height=12, title=str).plain.splitlines()[-1]
+    assert "huddle $2.00" in legend
+    assert "mock $0.0013" in legend
+
+
 def test_bars_are_as_high_as_what_was_spent() -> None:
     month = month_of(1_773_500_966_000)
     days = [Day(0, {"huddle": 6_000_000, "runpod": 4_000_000}), Day(1, {}), Day(2, {"runpod": 10_000})]

@@ -84,6 +84,7 @@ async def test_what_needs_the_user_comes_first_and_says_so(stage: Any, play: Sim
         assert "▲ 1 lost" in title
         assert "$3.75/h in all and 1 of unknown price" in title
         assert "swept 4 min ago" in title
+        assert "    " not in title
 
 
 async def test_enter_shows_the_job_that_has_it(stage: Any, play: SimpleNamespace) -> None:
@@ -127,11 +128,11 @@ async def test_a_stranger_is_ended_only_after_its_id_was_typed(stage: Any, play:
         assert isinstance(app.screen, ConfirmScreen)
         await play.press(pilot, *"yes", "enter", "y")
         assert isinstance(app.screen, ConfirmScreen)
-        await play.press(pilot, "enter")  # the focus is on No
+        await play.press(pilot, "escape")
         assert isinstance(app.screen, MachinesScreen)
         await play.press(pilot, "ctrl+d", *STRANGER.split()[1])
         assert wish_store.load_open_terminations(stage.desk.store) == []
-        await play.press(pilot, "enter", "enter")
+        await play.press(pilot, "enter")
         [wish] = wish_store.load_open_terminations(stage.desk.store)
         assert wish.machine_id == STRANGER.split()[1]
 

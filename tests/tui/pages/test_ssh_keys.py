@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from gputui.core.resources import local_public_keys, public_key_of
 from gputui.model.errors import Rejected, Unreachable
 from gputui.model.types import SshKey
+from gputui.providers.registry import PROVIDERS, provider_info
+from gputui.tui.render import ssh_keys as keys_render
+from gputui.tui.render.ssh_keys import KeyColumn
 from gputui.tui.screens.confirm import ConfirmScreen
 from gputui.tui.screens.ssh_keys import SshKeysScreen
 from gputui.tui.widgets.key_matrix import KeyMatrix
@@ -128,6 +132,69 @@ async def test_a_provider_that_is_silent_has_question_marks(stage: Any, play: Si
         assert "no answer from Lambda" in play.text_of(pilot, "#title")
         await play.press(pilot, "right", "right", "space")
         assert "has not told which keys it has" in play.toasts(pilot)[-1]
+
+
+async def test_without_a_key_n_lends_the_terminal_to_make_one(
+    make_stage: Any, play: SimpleNamespace, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage()
+    stage.clouds["huddle"].keys = [SshKey("h-2", "huddle", "ci", None, CI)]
+    ran: list[list[str]] = []
+
+    def make(argv: list[str]) -> int:
+        ran.append(argv)
+        (home / ".ssh" / "id_ed25519.pub").write_text(MINE)
+        return 0
+
+    app = stage.app()
+    monkeypatch.setattr(app, "run_outside", make)
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "6")
+        assert "no key in ~/.ssh: n makes one" in play.text_of(pilot, "#title")
+        await play.press(pilot, "n")  # a terminal that cannot be lent
+        assert play.toasts(pilot)[-1].endswith("Run: ssh-keygen -t ed25519 -f " + str(home / ".ssh" / "id_ed25519"))
+        monkeypatch.setattr(app, "suspend", contextlib.nullcontext)
+        await play.press(pilot, "n")
+        assert ran == [["ssh-keygen", "-t", "ed25519", "-f", str(home / ".ssh" / "id_ed25519")]]
+        assert (home / ".ssh").stat().st_mode & 0o777 == 0o700
+        assert app.screen.matrix.key == MINE_PRINT  # so that space adds the new one
+        await play.press(pilot, "n")
+        assert "There is a key already" in play.toasts(pilot)[-1]
+        assert len(ran) == 1
+
+
+async def test_a_private_key_without_its_public_one_is_not_written_over(
+    make_stage: Any, play: SimpleNamespace, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "id_ed25519").write_text("private")
+    app = make_stage().app()
+    monkeypatch.setattr(app, "run_outside", lambda argv: pytest.fail(str(argv)))
+    monkeypatch.setattr(app, "suspend", contextlib.nullcontext)
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "6", "n")
+        assert "ssh-keygen -y -f ~/.ssh/id_ed25519" in play.toasts(pilot)[-1]
+
+
+async def test_the_key_of_our_own_says_whose_it_is(make_stage: Any, play: SimpleNamespace) -> None:
+    stage = make_stage()
+    stage.clouds["huddle"].keys = [SshKey("h-2", "huddle", "gputui-abc", None, CI)]
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "6")
+        assert "gputui's own" in play.text_of(pilot, "#detail")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_every_providers_name_is_whole(width: int) -> None:
+    columns = [KeyColumn(name, provider_info(name).title) for name in PROVIDERS]
+    header = keys_render.header(columns, width, cursor=0)
+    assert header.cell_length <= width
+    assert all(column.title in header.plain for column in columns)
+    plan = keys_render.layout(columns, width)
+    for position, column in enumerate(columns):
+        assert plan.column_at(header.plain.index(column.title)) == position
+    assert plan.column_at(0) is None
 
 
 def test_only_public_keys_are_read_from_the_folder(stage: Any, home: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from gputui.model.errors import Rejected, Unreachable
 from gputui.model.types import Region, Volume
@@ -116,6 +117,50 @@ async def test_a_region_is_completed_while_it_is_typed(stage: Any, play: SimpleN
         assert "list_regions" in stage.clouds["huddle"].calls
 
 
+async def test_the_regions_are_named_while_none_is_chosen(stage: Any, play: SimpleNamespace) -> None:
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5", "n")
+        assert "FIN-01, FIN-03" in play.text_of(pilot, "#price")
+        await play.press(pilot, "shift+tab", "right", "tab")
+        assert "FIN-01" not in play.text_of(pilot, "#price")  # those of another provider
+        await play.press(pilot, "shift+tab", "left", "tab", "down", "down", "F")
+        assert "FIN-01" not in play.text_of(pilot, "#price")
+
+
+async def test_the_form_is_out_of_sight_while_it_asks(stage: Any, play: SimpleNamespace) -> None:
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5", "n")
+        form = app.screen
+        await describe(pilot, play, name="data", size="100", region="FIN-01")
+        await play.press(pilot, "pagedown")
+        assert isinstance(app.screen, ConfirmScreen)
+        assert not form.query_one("#box").visible
+        await play.press(pilot, "n")
+        assert app.screen is form
+        assert form.query_one("#box").visible
+
+
+async def test_one_that_was_made_while_its_provider_was_asked_is_asked_for_again(
+    stage: Any, play: SimpleNamespace, clock: Any
+) -> None:
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5")
+        order = stage.desk.request_volume("huddle", "data", size_gib=100, region="FIN-01")
+        ended = {"state": VolumeOrderState.MADE, "volume_id": "new-1", "ended_at_ms": clock.time_ms + 1}
+        with stage.desk.store.write() as tx:
+            volume_store.update_order(tx, order, {"state": VolumeOrderState.REQUESTING})
+        with stage.desk.store.write() as tx:
+            volume_store.update_order(tx, replace(order, state=VolumeOrderState.REQUESTING), ended)
+        stage.clouds["huddle"].volumes.append(
+            Volume("new-1", "huddle", "data", "ready", 100, None, "FIN-01", "Cloud_SSD", 10_000_000)
+        )
+        clock.time_ms += 2
+        await play.until(pilot, lambda: "huddle new-1" in app.screen.query_one("#list", RowList).keys)
+
+
 async def test_mistakes_are_told_at_their_field(stage: Any, play: SimpleNamespace) -> None:
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
@@ -124,7 +169,8 @@ async def test_mistakes_are_told_at_their_field(stage: Any, play: SimpleNamespac
         stage.clouds["huddle"].problem = Rejected("At least 10 GiB.", provider="huddle", field="size_gib")
         await describe(pilot, play, name="data", size="1", region="FIN-01")
         assert app.screen.query_one("#row-size").has_class("-wrong")
-        assert "At least 10 GiB." in play.text_of(pilot, "#price")
+        assert "At least 10 GiB." in str(app.screen.query_one("#row-size .mistake", Static).content)
+        assert "At least 10 GiB." not in play.text_of(pilot, "#price")  # once is enough
         await play.press(pilot, "escape")
         assert isinstance(app.screen, VolumesScreen)
 
@@ -139,9 +185,12 @@ async def test_one_is_deleted_only_after_its_name_was_typed(stage: Any, play: Si
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
         await play.press(pilot, "5", "ctrl+d", *"checkpoint", "enter", "enter")
+        assert isinstance(app.screen, ConfirmScreen)
+        assert play.buttons(pilot) == ["Keep esc", "Delete it enter"]
+        await play.press(pilot, "escape")
         assert isinstance(app.screen, VolumesScreen)
         assert volume_store.load_open_orders(stage.desk.store) == []
-        await play.press(pilot, "ctrl+d", *"checkpoints", "enter", "enter")
+        await play.press(pilot, "ctrl+d", *"checkpoints", "enter")
         order = order_of(stage)
         assert (order.wish, order.volume_id) == (VolumeWish.DELETE, "vol-9k2")
         assert "◌ being deleted" in play.line_of(pilot, UNUSED)
