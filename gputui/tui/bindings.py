@@ -196,6 +196,7 @@ MACHINES = _group(
     "This page",
     _key("machines.job", "enter,l", "open_job", "its job", "Show the job that has the machine", display="enter"),
     _key("machines.terminate", "ctrl+d,delete", "terminate", "end it", "End the machine, after a question", display="^d"),
+    _key("machines.adopt", "a", "adopt", "adopt", "Take a lost machine back as a job, after a question"),
     _key("machines.sweep", "w", "sweep", "sweep", "Look through every account for what no job accounts for"),
     _key("machines.new", "n", "new", "new job", "Describe a new job", show=False),
 )  # fmt: skip

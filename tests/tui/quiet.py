@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,27 +21,38 @@ PATIENCE_S = 3.0
 async def until_quiet(min_sleep: float = 0.0, max_sleep: float = PATIENCE_S) -> None:
     """Return once no callback is ready, no timer is due soon and no thread works; at the latest after the patience."""
     del min_sleep, max_sleep
+    await _until_nothing_is_left(_wait_s)
+
+
+async def until_handled(min_sleep: float = 0.0, max_sleep: float = PATIENCE_S) -> None:
+    """The same, but wait for no timer: between two keys there may be no time to paint."""
+    del min_sleep, max_sleep
+    await _until_nothing_is_left(_threads_s)
+
+
+async def _until_nothing_is_left(wait_s: Callable[[Any], float]) -> None:
     loop: Any = asyncio.get_running_loop()
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         await asyncio.sleep(0)
         if loop._ready:
             continue
-        wait_s = max(_due_in_s(loop), 0.001 if _threads_work(loop) else 0.0)
-        if not wait_s:
+        pause_s = wait_s(loop)
+        if not pause_s:
             return
-        await asyncio.sleep(wait_s)
+        await asyncio.sleep(pause_s)
 
 
-def _due_in_s(loop: Any) -> float:
-    """Return how long the next timer wants, 0 without one that is due soon."""
+def _wait_s(loop: Any) -> float:
+    """Return how long to wait for what is still to come soon, 0 for nothing."""
     now = loop.time()
     due = [handle.when() - now for handle in loop._scheduled if not handle.cancelled() and handle.when() - now < SOON_S]
-    return max(0.0005, min(due)) if due else 0.0
+    return max(0.0005, min(due)) if due else _threads_s(loop)
 
 
-def _threads_work(loop: Any) -> bool:
+def _threads_s(loop: Any) -> float:
     pool = loop._default_executor
     if not isinstance(pool, ThreadPoolExecutor):
-        return False
-    return pool._work_queue.qsize() > 0 or pool._idle_semaphore._value < len(pool._threads)
+        return 0.0
+    is_at_work = pool._work_queue.qsize() > 0 or pool._idle_semaphore._value < len(pool._threads)
+    return 0.001 if is_at_work else 0.0

@@ -91,11 +91,16 @@ class MachinesScreen(AskingScreen):
 
     # Keys
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "adopt":
+            return self.is_mounted and self.view is not None and self.view.whose in (Whose.LOST, Whose.ENDED)
+        return super().check_action(action, parameters)
+
     def obstacle(self, action: str) -> str | None:
         view = self.view if self.is_mounted else None
         if action == "terminate" and view is None:
             return "There is no machine under the cursor."
-        if action == "terminate" and view is not None and view.is_being_ended:
+        if action in ("terminate", "adopt") and view is not None and view.is_being_ended:
             return "It is being ended already; the agent repeats that until the provider no longer lists it."
         if action == "open_job" and (view is None or view.report is None):
             return "No job of ours has this machine."
@@ -127,6 +132,29 @@ class MachinesScreen(AskingScreen):
         else:
             self.notify(f"{len(swept.findings)} things found, {len(machines)} of them machines.", markup=False)
         self.ask_again()
+
+    def action_adopt(self) -> None:
+        """Ask, then give the machine to a job of its own."""
+        view = self.view
+        if self.explain("adopt") or view is None:
+            return
+        rate = view.machine.present_rate_micro_usd_per_hour
+        lines = [
+            f"Nothing on it changes, and it goes on costing {money.rate(rate) if rate is not None else 'money'}: metered, and "
+            "watched by the agent, until you stop that job.",
+        ]
+        question = Question(f"Take {plain(view.name[:100])} back as a job?", lines, yes="Adopt it", no="Leave it")
+        self.app.push_screen(ConfirmScreen(question), lambda yes: self._adopt(view) if yes else None)
+
+    @work(group="adopt", exit_on_error=False)
+    async def _adopt(self, view: MachineView) -> None:
+        try:
+            job = await on_own_desk(self.desk, lambda desk: desk.adopt(view.machine))
+        except GputuiError as error:
+            self.gputui.tell(error)
+        else:
+            self.notify(f"Job {job.name} has it now. To end it, stop that job.", markup=False)
+        self.gputui.look()
 
     def action_terminate(self) -> None:
         """Ask, then wish the machine gone; one that is not certainly ours only after its id was typed."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gputui.model.errors import Unreachable
-from gputui.model.states import MachineState
-from gputui.model.types import Machine
+from gputui.model.states import JobStatus, MachineState, PlacementState
+from gputui.model.types import JobKind, Machine
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
 from gputui.store import wishes as wish_store
@@ -119,6 +119,34 @@ async def test_a_lost_one_is_wished_gone_after_a_question(stage: Any, play: Simp
         with stage.desk.store.write() as tx:
             wish_store.note_termination(tx, wish.id, last_error=None, gone_at_ms=stage.desk.clock.now_ms())
         await play.until(pilot, lambda: LOST not in app.screen.query_one("#list", RowList).keys)
+
+
+async def test_a_lost_one_is_adopted_after_a_question(stage: Any, kit: SimpleNamespace, play: SimpleNamespace) -> None:
+    over = kit.add_job(stage.desk, 7, JobStatus.COMPLETED, name="eval-9", spec=kit.TRAINING, ended_ago_ms=kit.MINUTE_MS,
+                       placement_state=PlacementState.GONE, found=kit.offer("vastai", "RTX-4090", 0.355, count=2))  # fmt: skip
+    with stage.desk.store.write() as tx:
+        job_store.update_placement(tx, over.placement_id, machine_id="77120934")
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "9", "a")
+        assert isinstance(app.screen, ConfirmScreen)
+        assert "goes on costing $0.71/h" in app.screen._question.lines[0]
+        before = {report.job.id for report in stage.desk.jobs()}
+        await play.press(pilot, "enter")
+        assert {report.job.id for report in stage.desk.jobs()} == before
+        await play.press(pilot, "a", "y")
+        [job] = [report.job for report in stage.desk.jobs() if report.job.id not in before]
+        assert (job.status, job.spec.kind) == (JobStatus.RUNNING, JobKind.MACHINE)
+        assert f"Job {job.name} has it now" in play.toasts(pilot)[-1]
+        assert "77120934" not in {found.id for found in stage.desk.findings()}
+
+
+async def test_only_what_is_lost_offers_to_be_adopted(stage: Any, play: SimpleNamespace) -> None:
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "9", "G", "a")
+        assert isinstance(app.screen, MachinesScreen)
+        assert app.screen.check_action("adopt", ()) is False
 
 
 async def test_a_stranger_is_ended_only_after_its_id_was_typed(stage: Any, play: SimpleNamespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +46,17 @@ def stage(make_stage: Any, kit: SimpleNamespace) -> Any:
     return made
 
 
+@pytest.fixture(autouse=True)
+def typing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that says for how many seconds nobody may type before a price is asked for; none at first."""
+
+    def lasts(seconds: float) -> None:
+        monkeypatch.setattr("gputui.tui.screens.new_volume._TYPING_S", seconds)
+
+    lasts(0.001)
+    return lasts
+
+
 def order_of(stage: Any) -> Any:
     [order] = volume_store.load_open_orders(stage.desk.store)
     return order
@@ -53,7 +64,6 @@ def order_of(stage: Any) -> Any:
 
 async def describe(pilot: Any, play: SimpleNamespace, **values: str) -> None:
     pilot.app.screen.query_one(DeployForm).fill(values)
-    await asyncio.sleep(0.45)  # the price is asked for once nobody types any more
     await play.settle(pilot)
 
 
@@ -93,19 +103,20 @@ async def test_one_is_made_after_its_price_was_shown_and_confirmed(stage: Any, p
 
 
 async def test_what_is_changed_after_its_price_was_told_is_not_made_at_that_price(
-    stage: Any, play: SimpleNamespace
+    stage: Any, play: SimpleNamespace, typing: Callable[[float], None]
 ) -> None:
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
         await play.press(pilot, "5", "n")
         await describe(pilot, play, name="data", size="100", region="FIN-01")
-        app.screen.query_one(DeployForm).fill({"size": "900"})
-        await pilot.pause()
-        await pilot.press("pagedown")
-        assert isinstance(app.screen, NewVolumeScreen)
-        await play.settle(pilot)
+        typing(60)
+        await describe(pilot, play, size="900")
         await play.press(pilot, "pagedown")
-        assert "$90.00 a month" in app.screen._question.lines[1]  # type: ignore[attr-defined]
+        assert isinstance(app.screen, NewVolumeScreen)
+        typing(0.001)
+        await describe(pilot, play, size="910")
+        await play.press(pilot, "pagedown")
+        assert "$91.00 a month" in app.screen._question.lines[1]  # type: ignore[attr-defined]
 
 
 async def test_a_region_is_completed_while_it_is_typed(stage: Any, play: SimpleNamespace) -> None:
