@@ -144,7 +144,12 @@ class MachinesScreen(AskingScreen):
             "watched by the agent, until you stop that job.",
         ]
         question = Question(f"Take {plain(view.name[:100])} back as a job?", lines, yes="Adopt it", no="Leave it")
-        self.app.push_screen(ConfirmScreen(question), lambda yes: self._adopt(view) if yes else None)
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._adopt(view)
+
+        self.app.push_screen(ConfirmScreen(question), answered)
 
     @work(group="adopt", exit_on_error=False)
     async def _adopt(self, view: MachineView) -> None:
