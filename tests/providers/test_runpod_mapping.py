@@ -255,6 +255,21 @@ class TestMachines:
     def test_price(self, change: dict[str, Any], price: int | None) -> None:
         assert machine(**change).price_micro_usd_per_hour == price
 
+    @pytest.mark.parametrize(
+        ("change", "billed"),
+        [
+            ({"cost": 0.744, "disk": 0, "mounts": None}, (744_000, 744_000)),
+            ({"cost": 0.744, "disk": 73}, (744_000, 754_000)),
+            ({"cost": 0.744, "disk": 73, "mounts": {"persistent": {"size": 73, "path": "/w"}}}, (744_000, 764_000)),
+            ({"cost": 0.744, "status": "STARTING", "disk": 73}, (744_000, 754_000)),
+            ({"cost": None}, None),
+            ({"status": "EXITED", "cost": 0.0}, None),
+            ({"status": "ERROR", "cost": 0.744}, None),
+        ],
+    )
+    def test_its_disks_may_cost_more(self, change: dict[str, Any], billed: tuple[int, int] | None) -> None:
+        assert machine(**change).billed_micro_usd_per_hour == billed
+
     def test_what_is_missing_is_unknown(self) -> None:
         found = mapping.machine_of({"id": "x"})
         assert found is not None

@@ -29,7 +29,9 @@ WORKSPACE_GB = 20
 WORKSPACE = "/workspace"
 LEAST_WORKSPACE_GB = 10
 
-# RunPod docs, pods/pricing (2026): the persistent volume of a stopped pod, per GB and month; a month has 730 hours there.
+# RunPod docs, pods/pricing (2026): disks of a pod, and the persistent volume of a stopped one, per GB and month; a month has
+# 730 hours there.
+_GB_MONTH_USD = Decimal("0.10")
 _STOPPED_GB_MONTH_USD = Decimal("0.20")
 _MONTH_H = 730
 _TIERS = {SECURE: Tier.SECURE, COMMUNITY: Tier.COMMUNITY}
@@ -130,7 +132,21 @@ def machine_of(row: Any) -> Machine | None:
         ssh_user=direct.username or SSH_USER,
         created_at_ms=parse_iso_utc(pod.created_at),
         started_at_ms=parse_iso_utc(pod.started_at),
+        billed_micro_usd_per_hour=_billed(pod, state),
     )
+
+
+def _billed(pod: wire.WirePod, state: MachineState) -> tuple[MicroUsdPerHour, MicroUsdPerHour] | None:
+    """Return the least and the most that a pod with its GPUs is billed by the hour, None when that is not told or it is broken.
+
+    Its `cost` has been seen to hold the container disk; whether it always does, and the persistent volume, is not said.
+    """
+    cost = _price_of(pod, state)
+    if cost is None or state not in (MachineState.PENDING, MachineState.RUNNING):
+        return None
+    persistent = pod.mounts.persistent if pod.mounts else None
+    size_gb = (pod.disk or 0) + ((persistent.size if persistent else None) or 0)
+    return cost, cost + usd_to_micro(_GB_MONTH_USD * size_gb / _MONTH_H)
 
 
 def _price_of(pod: wire.WirePod, state: MachineState) -> MicroUsdPerHour | None:

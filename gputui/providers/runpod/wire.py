@@ -109,7 +109,10 @@ class WireNetworkMount(_Item):
 
 
 class WirePod(_Item):
-    """A pod. `cost` is USD per hour of the whole pod now; `runtime` is empty or null until its container has begun."""
+    """A pod. `cost` is USD per hour of the whole pod now, `disk` GB of its container's disk.
+
+    `runtime` is empty or null until its container has begun.
+    """
 
     id: Text = None
     name: Text = None
@@ -117,6 +120,7 @@ class WirePod(_Item):
     gpu: Annotated[WireGpu | None, _Lenient] = None
     data_center_id: Text = None
     cost: Amount = None
+    disk: Whole = None
     ssh: Annotated[WireWays | None, _Lenient] = None
     mounts: Annotated[WireMounts | None, _Lenient] = None
     runtime: Members = None
