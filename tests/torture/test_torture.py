@@ -36,8 +36,10 @@ LEARNT = (
     48160,  # a machine that went off before its shell first answered was waited for as long as one that starts
     46557,  # a pod of which nobody had asked for the log was taken for one that had printed nothing
     51740,  # a rented machine was off for longer than a job's may be
+    62481,  # an agent was taken over from long before its own return
     62911,  # a pod's persistent volume is billed, and not in the cost that it tells
     70820,  # the same of its container's disk
+    90346,  # an order got lost while the clock was wrong
 )
 QUICK_MUTANTS = {
     "intent-after",

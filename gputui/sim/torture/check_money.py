@@ -68,7 +68,7 @@ def _of_lost_order(facts: Facts, told: Told, placement: Placement) -> int:
     """Return the widest range in micro-USD that an order may span of which no machine was ever seen."""
     rule = provider_info(placement.provider).billing
     moments = [facts.true_ms(event) for event in told.events if event.placement_id == placement.id]
-    wide_s = (max(moments) - min(moments)) / 1000 + 2 * rule.granularity_s + rule.minimum_s
+    wide_s = (max(moments) - min(moments)) / 1000 + 2 * rule.granularity_s + rule.minimum_s + _clock_s(facts)
     return int(dearest(placement.offer.price_micro_usd_per_hour) * wide_s / 3600)
 
 
@@ -107,15 +107,19 @@ def _assumed_rate(told: Told, placement: Placement) -> int | None:
 
 def _slip(facts: Facts, told: Told, machine: SimMachine, placement: Placement) -> int:
     """Return the micro-USD that nobody here can know of: what a wrong clock hides, and a price that was not seen (yet)."""
-    clock_s = sum(abs(step.about) for step in facts.plan.steps if step.deed is Deed.CLOCK)
     unseen_s = _unseen_s(facts) + provider_info(machine.provider).billing.minimum_s
     unseen_s += facts.disturbed_ms(machine.created_ms, facts.now_ms) / 1000
     steps = sum(abs(after - before) for (_, before), (_, after) in pairwise(machine.prices)) * 1_000_000
     assumed = _assumed_rate(told, placement)
     excess = max(0, _top_price(machine) - assumed) if assumed is not None else 0
     life_s = ((machine.ended_ms(facts.now_ms) or facts.now_ms) - machine.created_ms) / 1000
-    wrong_s = clock_s + _listed_after_s(facts, machine)
+    wrong_s = _clock_s(facts) + _listed_after_s(facts, machine)
     return int((_top_price(machine) * wrong_s + float(steps) * unseen_s + excess * life_s) / 3600)
+
+
+def _clock_s(facts: Facts) -> float:
+    """Return by how many seconds the host's clock was set wrong in all."""
+    return float(sum(abs(step.about) for step in facts.plan.steps if step.deed is Deed.CLOCK))
 
 
 def _listed_after_s(facts: Facts, machine: SimMachine) -> float:

@@ -77,7 +77,7 @@ class _Play:
         self._keep_timeline = keep_timeline
         self._crashes = iter(plan.crashes)
         self._pause_s = 0.0
-        self._cut_since_ms = 0
+        self._cut_since_ms = self._gone_since_ms = 0
         self._job_ids: dict[int, str] = {}
         self._guests: dict[str, Machine] = {}
 
@@ -147,7 +147,7 @@ class _Play:
             while not agent.ended.is_set() or agent is not stage.agents[-1]:
                 agent = stage.agents[-1]
                 await agent.ended.wait()
-            since_ms = stage.world.now_ms()
+            self._gone_since_ms = since_ms = stage.world.now_ms()
             await asyncio.sleep(self._pause_s)
             recording.absences.append((since_ms, stage.world.now_ms()))
 
@@ -180,6 +180,8 @@ class _Play:
                 self._pause_s = about
                 stage.agents[-1].die()
             case Deed.TAKE_OVER:
+                if stage.agents[-1].ended.is_set():
+                    stage.recording.absences.append((self._gone_since_ms, world.now_ms()))
                 stage.start_agent()
             case Deed.KILL_MACHINE:
                 for machine in self._living()[:1]:
