@@ -87,6 +87,7 @@ def adopt(
     )
     rule = provider_info(machine.provider).billing
     with Journal(store, clock).entry() as entry:
+        _the_lost(store, machine, clock=clock, profile=profile)  # nobody else has taken it meanwhile
         job_store.insert_job(entry.tx, job)
         entry.add_placement(placement, f"{machine.provider} machine {machine.id}, which was lost, has a job again")
         entry.note(lost.job_id, f"machine {machine.id} was found alive and adopted as job {job.name}")
