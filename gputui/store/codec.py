@@ -9,15 +9,34 @@ from typing import Any
 
 from gputui.model.types import JobKind, JobSpec, Offer, Priority, Stock, Tier, Volume
 
+OFFER_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Offer))
+# Made once; `json.dumps` makes one for each call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
 
 def to_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return _ENCODER.encode(value)
 
 
-def offer_to_row(offer: Offer) -> dict[str, Any]:
-    row = {name: getattr(offer, name) for name in OFFER_COLUMNS}
-    row["native"] = to_json(dict(offer.native))
-    return row
+def offer_to_row(offer: Offer) -> tuple[Any, ...]:
+    """Return an offer's values in the order of OFFER_COLUMNS; enums as plain text, which the driver takes much faster."""
+    return (
+        offer.id,
+        offer.provider,
+        offer.gpu,
+        offer.gpu_count,
+        offer.price_micro_usd_per_hour,
+        offer.fetched_at_ms,
+        offer.vram_gib,
+        offer.vcpus,
+        offer.ram_gib,
+        offer.disk_gib,
+        offer.region,
+        offer.tier.value,
+        None if offer.stock is None else offer.stock.value,
+        offer.reliability,
+        to_json(dict(offer.native)),
+    )
 
 
 def offer_from_row(row: Mapping[str, Any]) -> Offer:
@@ -63,6 +82,3 @@ def volume_from_json(item: Mapping[str, Any]) -> Volume:
     known = {field.name for field in fields(Volume)}
     values = {name: value for name, value in item.items() if name in known}
     return Volume(**{**values, "attached_to": tuple(values.get("attached_to", ()))})
-
-
-OFFER_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Offer))

@@ -40,10 +40,7 @@ class ProviderStatus:
 
 def replace_snapshot(store: Store, provider: str, offers: Iterable[Offer], *, now_ms: Ms, latency_ms: int) -> int:
     """Replace a provider's offers in one transaction and note the success; readers see the old set or the new one."""
-    rows = []
-    for offer in offers:
-        row = offer_to_row(offer)
-        rows.append([row[name] for name in OFFER_COLUMNS])
+    rows = [offer_to_row(offer) for offer in offers]
     ids = {row[0] for row in rows}
     with store.write() as tx:
         stale = [
