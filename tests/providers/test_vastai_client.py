@@ -448,6 +448,24 @@ class TestOffers:
         assert len(api.sent("GET v0/gpu_names/unique/")) == 1
 
     @virtual
+    async def test_what_cannot_be_read_costs_nothing_else(self, api: Api, client: VastClient) -> None:
+        good = [{**ASK, "id": number, "machine_id": number * 10} for number in range(1, 9)]
+        api.routes[SEARCH] = ok({"offers": good})
+        expected = await client.fetch_offers()
+        assert len(expected) == 8
+        odd: list[Any] = [None, "odd", {**ASK, "id": 10, "num_gpus": "many"}, {**ASK, "id": 11, "cpu_ram": {"mb": 1}}]
+        api.routes[SEARCH] = ok({"offers": [*odd, *good]})
+        first, *others = await client.fetch_offers()
+        assert (first.id, first.ram_gib, first.vcpus) == ("vastai:11", None, expected[0].vcpus)
+        assert [replace(offer, fetched_at_ms=expected[0].fetched_at_ms) for offer in others] == expected
+
+    @virtual
+    async def test_a_failure_with_offers_is_a_failure(self, api: Api, client: VastClient) -> None:
+        api.routes[SEARCH] = ok({"offers": [ASK], "success": False, "error": "invalid_args", "msg": "no such filter"})
+        error = await failure_of(client.fetch_offers())
+        assert "no such filter" in str(error)
+
+    @virtual
     async def test_a_search_is_a_read_and_tried_again(self, api: Api, client: VastClient) -> None:
         api.routes[SEARCH] = [httpx.Response(502, text=HTML), ok({"offers": []})]
         assert await client.fetch_offers() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +160,12 @@ class TestOffers:
     def test_what_cannot_be_ordered_or_was_not_asked_for_is_left_out(self, changes: dict[str, Any]) -> None:
         assert offer(**changes) is None
 
+    def test_a_whole_answer_is_read_like_each_of_its_rows(self) -> None:
+        odd = {"id": 7.5, "num_gpus": "2", "gpu_ram": "24564", "dph_total": "0.35", "is_bid": "no", "cpu_cores": 1e3}
+        body = json.dumps({"offers": [ASK, odd, {"id": None}], "success": True})
+        each = [wire.read(wire.WireOffer, row) for row in json.loads(body)["offers"]]
+        assert wire.WireMarket.model_validate_json(body).offers == each
+
     @pytest.mark.parametrize("row", [None, 1, "x", [], {}])
     def test_no_row_at_all(self, row: Any) -> None:
         assert mapping.offer_of(row, NOW_MS) is None
@@ -189,6 +196,8 @@ class TestOffers:
         [
             ({"cpu_cores": None}, 24, 63),  # by its part of the GPUs
             ({"cpu_cores_effective": None}, 24, 63),
+            ({"cpu_cores_effective": None, "cpu_cores": 90, "gpu_frac": 0.7}, 63, 88),
+            ({"cpu_cores_effective": None, "cpu_cores": 216, "gpu_frac": 1 / 3}, 72, 42),
             ({"cpu_cores": None, "cpu_cores_effective": None}, None, 63),
             ({"cpu_cores_effective": 0.7, "cpu_cores": 7}, 1, 13),
             ({"cpu_cores_effective": 48.0}, 48, 126),

@@ -9,6 +9,7 @@ import pytest
 
 from gputui.model.errors import Malformed, RateLimited
 from gputui.providers.vastai import market
+from gputui.providers.vastai.wire import WireOffer, read
 from gputui.sim.vtime import run_virtual
 
 NAMES = ["RTX 3060", "GTX 1080", "RTX 3090", "RTX 4090", "L4", "A40", "H100 SXM", "H200", "B200", "GTX 1070"]
@@ -28,13 +29,14 @@ class Market:
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
 
-    async def search(self, filters: dict[str, Any]) -> list[Any]:
+    async def search(self, filters: dict[str, Any]) -> list[WireOffer | None]:
         self.asked.append(filters)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self.answers_in_s)
         self.at_once -= 1
-        return [offer for offer in self.offers if self._passes(offer, filters)][: self.cap]
+        shown = [offer for offer in self.offers if self._passes(offer, filters)][: self.cap]
+        return [read(WireOffer, offer) for offer in shown]
 
     @staticmethod
     def _passes(offer: dict[str, Any], filters: dict[str, Any]) -> bool:
@@ -45,7 +47,7 @@ class Market:
         }
         return all(tests[word](offer[field], want) for field, words in filters.items() for word, want in words.items())
 
-    def read(self, names: list[str] | Exception = NAMES) -> list[dict[str, Any]]:
+    def read(self, names: list[str] | Exception = NAMES) -> list[WireOffer]:
         async def model_names() -> list[str]:
             if isinstance(names, Exception):
                 raise names
@@ -54,8 +56,8 @@ class Market:
         return run_virtual(market.read_market(self.search, model_names))
 
 
-def ids(rows: list[dict[str, Any]]) -> set[int]:
-    found = [row["id"] for row in rows]
+def ids(rows: list[WireOffer]) -> set[int]:
+    found = [int(row.id or "") for row in rows]
     assert len(found) == len(set(found))
     return set(found)
 
@@ -154,7 +156,7 @@ def test_a_failure_is_told_and_not_taken_for_a_small_market() -> None:
     shown = Market(crowd("RTX 4090", 300, 0.3, 0))
     whole = shown.search
 
-    async def failing(filters: dict[str, Any]) -> list[Any]:
+    async def failing(filters: dict[str, Any]) -> list[WireOffer | None]:
         if "gpu_name" in filters:
             raise RateLimited("enough")
         return await whole(filters)
@@ -165,15 +167,16 @@ def test_a_failure_is_told_and_not_taken_for_a_small_market() -> None:
 
 
 def test_odd_rows_do_no_harm() -> None:
-    rows = [None, "odd", {"id": None}, {"id": 1}, {"id": 1, "dph_total": "much"}]
+    odd = [None, "odd", {"id": None}, {"id": 1}, {"id": 1, "num_gpus": 2, "dph_total": "much"}]
+    rows = [read(WireOffer, row) for row in odd]
 
-    async def search(filters: dict[str, Any]) -> list[Any]:
+    async def search(filters: dict[str, Any]) -> list[WireOffer | None]:
         return rows
 
     async def model_names() -> list[str]:
         return []
 
-    assert run_virtual(market.read_market(search, model_names)) == [{"id": 1, "dph_total": "much"}]
+    assert run_virtual(market.read_market(search, model_names)) == [WireOffer(id="1", num_gpus=2)]
 
 
 def test_known_models_come_newest_first_and_unknown_ones_together() -> None:

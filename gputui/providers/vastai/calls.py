@@ -34,6 +34,7 @@ class VastCalls:
             secrets=(key,),
             map_error=lambda reply: refusals.error_in(reply, context.clock.now_ms()),
             transport=context.transport,
+            shapes={limits.SEARCH: wire.WireMarket},
             pacer=Pacer(
                 context.state_dir / "pacing", PROVIDER, limits.PACES, clock=context.clock, limits_are_per_operation=True
             ),

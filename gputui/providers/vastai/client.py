@@ -98,8 +98,7 @@ class VastClient:
         """
         rows = await read_market(self._search, self._all_model_names)
         now_ms = self._clock.now_ms()
-        offers = [offer for row in rows if (offer := mapping.offer_of(row, now_ms))]
-        return list({offer.id: offer for offer in offers}.values())
+        return [offer for row in rows if (offer := mapping.offer_of(row, now_ms))]
 
     async def list_ssh_keys(self) -> list[SshKey]:
         """Return the public keys of the account."""
@@ -233,9 +232,10 @@ class VastClient:
         except wire.Unreadable:
             unreadable(limits.CHARGES)
 
-    async def _search(self, filters: dict[str, Any]) -> list[Any]:
+    async def _search(self, filters: dict[str, Any]) -> list[wire.WireOffer | None]:
         question = mapping.search_body(filters, limit=SEARCH_LIMIT)
-        return await self._calls.query("api/v0/bundles/", limits.SEARCH, question)
+        rows = await self._calls.query("api/v0/bundles/", limits.SEARCH, question)
+        return [wire.read(wire.WireOffer, row) for row in rows]
 
     async def _all_model_names(self) -> list[str]:
         """Return Vast.ai's spellings of GPU models, which hardly ever change: read once per client."""

@@ -32,7 +32,7 @@ LEAST_LEFT_S = 86_400
 LONGEST_LABEL = 60
 
 # Of a host that does not tell how fast its line is.
-FASTEST_LINE_MBPS = Decimal(10_000)
+FASTEST_LINE_MBPS = 10_000
 
 _HOURS_PER_MONTH = 720
 _MB_PER_GIB = 1024
@@ -137,7 +137,7 @@ def offer_of(row: Any, fetched_at_ms: Ms) -> Offer | None:
         region=region_of(found.geolocation),
         tier=Tier.SECURE if found.hosting_type == 1 else Tier.COMMUNITY,
         stock=Stock.LOW,
-        reliability=None if reliability is None else float(reliability),
+        reliability=reliability,
         native={
             "ask_id": found.id,
             "gpu_name": found.gpu_name,
@@ -146,8 +146,8 @@ def offer_of(row: Any, fetched_at_ms: Ms) -> Offer | None:
             "place": found.geolocation,
             "verified": None if found.verification is None else found.verification == "verified",
             "ends_at_s": None if found.end_date is None else int(found.end_date),
-            "inet_up": _as_number(found.inet_up),
-            "inet_down": _as_number(found.inet_down),
+            "inet_up": found.inet_up,
+            "inet_down": found.inet_down,
             "inet_up_cost": _as_number(found.inet_up_cost),
             "inet_down_cost": _as_number(found.inet_down_cost),
         },
@@ -188,7 +188,7 @@ def _positive(usd: Decimal | None) -> MicroUsdPerHour | None:
 def _share_of_cpus(found: wire.WireOffer) -> int | None:
     share = found.cpu_cores_effective
     if share is None and found.cpu_cores is not None and found.gpu_frac is not None:
-        share = found.cpu_cores * found.gpu_frac
+        share = round(found.cpu_cores * found.gpu_frac, 6)  # a third of 216 are 72, not a little less
     return max(1, math.floor(share)) if share else None
 
 
@@ -199,7 +199,7 @@ def _share_of_memory(found: wire.WireOffer) -> int | None:
         part = found.cpu_cores_effective / found.cpu_cores
     if found.cpu_ram is None or part is None:
         return None
-    return round(found.cpu_ram * min(part, Decimal(1)) / _MB_PER_GIB) or None
+    return round(found.cpu_ram * min(part, 1) / _MB_PER_GIB) or None
 
 
 def state_of(found: wire.WireInstance) -> MachineState:
@@ -299,7 +299,8 @@ def traffic_limit_of(found: wire.WireHardware) -> MicroUsdPerHour | None:
         return None
     usd_per_hour = Decimal(0)
     for speed, usd_per_gb in ((found.inet_up, found.inet_up_cost), (found.inet_down, found.inet_down_cost)):
-        gb_per_hour = (FASTEST_LINE_MBPS if speed is None else speed) * _HOUR_S / _MB_PER_GB / _BITS
+        mbps = Decimal(str(FASTEST_LINE_MBPS if speed is None else speed))
+        gb_per_hour = mbps * _HOUR_S / _MB_PER_GB / _BITS
         usd_per_hour += max(Decimal(0), gb_per_hour * (usd_per_gb or 0))
     return math.ceil(usd_per_hour * _MICRO)
 

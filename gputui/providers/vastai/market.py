@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from gputui.model.errors import Malformed, Rejected
 from gputui.model.gpus import ORDER
-from gputui.providers.vastai import wire
 from gputui.providers.vastai.mapping import gpu_name_of
+from gputui.providers.vastai.wire import WireOffer
 
 MAX_SEARCHES = 28
 SEARCH_TIME_S = 9.0
@@ -30,8 +30,10 @@ MODELS_PER_SLICE = 4
 # Machines with so many GPUs are dearer than any one GPU, and would be seen last.
 LARGE_GPUS = 4
 
-# Takes filters, returns the offers that pass them, cheapest first, as many as Vast.ai shows.
-Search = Callable[[dict[str, Any]], Awaitable[list[Any]]]
+# An answer: offers, cheapest first, as many as Vast.ai shows; None for one that cannot be read.
+Rows = Sequence[WireOffer | None]
+# Takes filters, returns the offers that pass them.
+Search = Callable[[dict[str, Any]], Awaitable[Rows]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class _Slice:
 _FIRST, _UNSEEN, _LARGE, _ALONE, _DEARER = range(5)
 
 
-async def read_market(search: Search, model_names: Callable[[], Awaitable[list[str]]]) -> list[Any]:
-    """Return offers as they came, each once; `model_names` returns the spellings of all GPU models there are."""
+async def read_market(search: Search, model_names: Callable[[], Awaitable[list[str]]]) -> list[WireOffer]:
+    """Return offers, each once, as last read; `model_names` returns the spellings of all GPU models there are."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + SEARCH_TIME_S
     found = _Found()
@@ -95,14 +97,14 @@ def slices_of(names: Iterable[str]) -> list[_Slice]:
     return [_Slice(_FIRST, place, pack) for place, pack in enumerate([*packs, others]) if pack]
 
 
-def _finer(part: _Slice, rows: list[Any]) -> list[_Slice]:
+def _finer(part: _Slice, rows: Rows) -> list[_Slice]:
     """Return what is asked for next where an answer was full."""
     finer = []
     if part.rank == _FIRST:
         finer.append(replace(part, rank=_LARGE, least_gpus=LARGE_GPUS))
     known = [name for name in part.names if gpu_name_of(name) in ORDER]
     if part.rank == _FIRST and len(known) > 1:
-        seen = Counter(row.get("gpu_name") for row in rows if isinstance(row, dict))
+        seen = Counter(row.gpu_name for row in rows if row)
         return finer + [_Slice(_ALONE if seen[name] else _UNSEEN, seen[name], (name,)) for name in known]
     price = _dearest(rows)
     # More offers of one price than an answer holds cannot be told apart: they end the search.
@@ -119,30 +121,27 @@ def _from_price(price: Decimal) -> dict[str, Any]:
     return {"dph_total": {"gte": float(price)}}
 
 
-def _dearest(rows: list[Any]) -> Decimal | None:
+def _dearest(rows: Rows) -> Decimal | None:
     """Return the highest price of an answer. Nothing is dearer than an answer without prices."""
-    offers = (wire.read(wire.WirePrice, row) for row in rows)
-    return max((offer.dph_total for offer in offers if offer and offer.dph_total is not None), default=None)
+    return max((row.dph_total for row in rows if row and row.dph_total is not None), default=None)
 
 
 class _Found:
     """Offers by id, as last read."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, Any] = {}
+        self._rows: dict[str, WireOffer] = {}
 
     @property
-    def rows(self) -> list[Any]:
+    def rows(self) -> list[WireOffer]:
         return list(self._rows.values())
 
     @property
     def model_names(self) -> set[str]:
-        return {name for row in self._rows.values() if isinstance(name := row.get("gpu_name"), str)}
+        return {row.gpu_name for row in self._rows.values() if row.gpu_name is not None}
 
-    def add(self, rows: list[Any]) -> bool:
+    def add(self, rows: Rows) -> bool:
         """Keep offers; True when one of them is new. An offer without an id cannot be ordered and is left out."""
         before = len(self._rows)
-        for row in rows:
-            if isinstance(row, dict) and row.get("id") is not None:
-                self._rows[str(row["id"])] = row
+        self._rows.update({row.id: row for row in rows if row and row.id is not None})
         return len(self._rows) > before

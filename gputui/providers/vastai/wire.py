@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 PROVIDER = "vastai"
 
@@ -24,7 +24,10 @@ class Unreadable(ValueError):
 
 Text = str | None
 Whole = Annotated[int, Field(gt=-(10**15), lt=10**15)] | None
+# What is reckoned with exactly: money, and moments.
 Amount = Annotated[Decimal, Field(gt=-(10**12), lt=10**12)] | None
+# All else, several times faster to read.
+Measure = Annotated[float, Field(gt=-(10**12), lt=10**12, allow_inf_nan=False)] | None
 Flag = bool | None
 Values = list[Any] | None
 Members = dict[str, Any] | None
@@ -45,15 +48,14 @@ class WireHardware(_Item):
     machine_id: Text = None
     gpu_name: Text = None
     num_gpus: Whole = None
-    gpu_ram: Amount = None
+    gpu_ram: Measure = None
     geolocation: Text = None
-    disk_space: Amount = None
+    disk_space: Measure = None
     dph_base: Amount = None
     dph_total: Amount = None
     storage_cost: Amount = None
-    storage_total_cost: Amount = None
-    inet_up: Amount = None
-    inet_down: Amount = None
+    inet_up: Measure = None
+    inet_down: Measure = None
     inet_up_cost: Amount = None
     inet_down_cost: Amount = None
     is_bid: Flag = None
@@ -62,24 +64,26 @@ class WireHardware(_Item):
 class WireOffer(WireHardware):
     """An ask: what a host offers now. `end_date` and `duration` (seconds left) tell how long it can be had at most."""
 
-    gpu_frac: Amount = None
-    cpu_cores: Amount = None
-    cpu_cores_effective: Amount = None
-    cpu_ram: Amount = None
+    gpu_frac: Measure = None
+    cpu_cores: Measure = None
+    cpu_cores_effective: Measure = None
+    cpu_ram: Measure = None
     hosting_type: Whole = None
     verification: Text = None
-    reliability: Amount = None
-    reliability2: Amount = None
+    reliability: Measure = None
+    reliability2: Measure = None
     rentable: Flag = None
     rented: Flag = None
-    end_date: Amount = None
-    duration: Amount = None
+    end_date: Measure = None
+    duration: Measure = None
 
 
-class WirePrice(_Item):
-    """What a search is sorted by; an offer's own price, in USD per hour, alone."""
+class WireMarket(BaseModel):
+    """An answer to a search in which every offer is as it should be; its other members stay as they came."""
 
-    dph_total: Amount = None
+    model_config = ConfigDict(extra="allow")
+
+    offers: Annotated[list[WireOffer], FailFast()]
 
 
 class WireInstance(WireHardware):
@@ -97,6 +101,7 @@ class WireInstance(WireHardware):
     direct_port_count: Whole = None
     public_ipaddr: Text = None
     ports: Members = None
+    storage_total_cost: Amount = None
     start_date: Amount = None
     inet_up_billed: Amount = None
     inet_down_billed: Amount = None
@@ -124,7 +129,7 @@ class WireVolumeOffer(_Item):
     """Disk on one host that a volume can be made on. `storage_cost` is USD per GB and month of 720 hours."""
 
     id: Text = None
-    disk_space: Amount = None
+    disk_space: Measure = None
     storage_cost: Amount = None
     geolocation: Text = None
 
@@ -136,7 +141,7 @@ class WireVolume(_Item):
     label: Text = None
     status: Text = None
     machine_id: Text = None
-    disk_space: Amount = None
+    disk_space: Measure = None
     storage_total_cost: Amount = None
     instances: Values = None
     geolocation: Text = None
@@ -216,7 +221,12 @@ _ItemT = TypeVar("_ItemT", bound=_Item)
 
 
 def read(model: type[_ItemT], value: Any) -> _ItemT | None:
-    """Return an item without the members that cannot be read, None when the value is not an object at all."""
+    """Return an item without the members that cannot be read, None when the value is not an object at all.
+
+    One that was read on the way already comes back as it is.
+    """
+    if isinstance(value, model):
+        return value
     if not isinstance(value, dict):
         return None
     try:
