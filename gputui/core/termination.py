@@ -58,12 +58,14 @@ class Terminator:
         self._said: set[str] = set()
 
     async def until_gone(self) -> Ms:
-        """Return when the machine was first seen to be gone. Returns only then; cancel it to stop."""
+        """Return when it was proven that the machine is gone: it may have lived until then, as one look alone may err.
+
+        Returns only then; cancel it to stop.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         pause_s = 1.0
         accepted_at: float | None = None
-        first_gone_ms: Ms | None = None
         sightings = 0
         while True:
             if sightings == 0 and (accepted_at is None or loop.time() - accepted_at > RESEND_AFTER_S):
@@ -72,13 +74,12 @@ class Terminator:
             absent = await self._is_absent()
             if absent:
                 sightings += 1
-                first_gone_ms = first_gone_ms or self._clock.now_ms()
                 if sightings >= SIGHTINGS_NEEDED:
-                    return first_gone_ms
+                    return self._clock.now_ms()
                 await asyncio.sleep(SIGHTING_GAP_S)
                 continue
             if absent is False:
-                sightings, first_gone_ms = 0, None
+                sightings = 0
                 with outliving("note that the machine is still there"):
                     self._on_seen()
             if loop.time() - began > LOUD_AFTER_S:
