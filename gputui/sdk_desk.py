@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputui.core import request
 from gputui.model.errors import AgentError, GputuiError, UsageError
+from gputui.providers.registry import provider_title
 from gputui.sdk_types import (
     MachineInfo,
     OfferInfo,
@@ -191,7 +192,9 @@ def guard(desk: Desk) -> None:
 
 def _warn(what: str, problems: Mapping[str, GputuiError]) -> None:
     for name, error in problems.items():
-        warnings.warn(f"{name} could not be asked for its {what}: {error}", RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"{provider_title(name)} could not be asked for its {what}: {error}", RuntimeWarning, stacklevel=3
+        )
 
 
 def _plan(desk: Desk, wanted: dict[str, Any]) -> Any:
@@ -205,7 +208,9 @@ def _refresh(desk: Desk, gpu: str | None, *, force: bool) -> None:
     outcomes = _run(desk, desk.refresh(due)) if due else []
     for outcome in outcomes:
         if outcome.error is not None:
-            warnings.warn(f"{outcome.provider} could not be asked: {outcome.error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"{provider_title(outcome.provider)} could not be asked: {outcome.error}", RuntimeWarning, stacklevel=2
+            )
     if gpu is not None:
         request.require_known_gpu(desk, gpu)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gputui.cli.context import open_desk, profile_of
+from gputui.cli.context import open_desk, profile_of, title_of
 from gputui.cli.output import emit, json_option, require_yes, say, warn, yes_option
 from gputui.model.errors import AgentError
 
@@ -101,7 +101,7 @@ def install(ctx: click.Context, print_only: bool, as_json: bool) -> None:
     )
     for key in keys:
         at_boot = "can be read at boot" if key["at_boot"] else "cannot be read at boot"
-        say(f"· the key of {key['provider']} {at_boot}: {key['why']}")
+        say(f"· the key of {title_of(key['provider'])} {at_boot}: {key['why']}")
     if lingering.is_on is not True:
         told = "is off" if lingering.is_on is False else "may be off"
         warn(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, open_guarded_desk
+from gputui.cli.context import ask, open_desk, open_guarded_desk, title_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
 from gputui.cli.resources import conclude, one_provider, provider_option, providers_option, rows_of, the_one
 from gputui.cli.table import Column
@@ -88,7 +88,8 @@ def revoke(ctx: click.Context, key: str, providers: tuple[str, ...], yes: bool, 
         else ""
     )
     require_yes(
-        f"Revoke API key {found.name} ({found.prefix or found.id}…) at {found.provider} for ever?{own}", yes=yes
+        f"Revoke API key {found.name} ({found.prefix or found.id}…) at {title_of(found.provider)} for ever?{own}",
+        yes=yes,
     )
     ask(desk, revoke_api_key(desk.accounts, found))
     emit(api_key_shape(found), as_json=as_json, human=lambda: f"Key {found.name} is revoked.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gputui.cli.context import ask, open_desk
+from gputui.cli.context import ask, open_desk, title_of
 from gputui.cli.exits import ExitCode, exit_code_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, warn, yes_option
 from gputui.cli.table import Column
@@ -321,7 +321,7 @@ async def _check(desk: Desk, name: str) -> KeyCheck:
     """Ask a provider about its key. Raises AuthError when it says no, any other ProviderError when it says nothing."""
     check = await desk.client(name).check_key()
     if not check.ok:
-        raise AuthError(check.detail or f"{name} refused the key.", provider=name, operation="check the key")
+        raise AuthError(check.detail or f"{title_of(name)} refused the key.", provider=name, operation="check the key")
     return check
 
 

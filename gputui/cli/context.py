@@ -71,13 +71,20 @@ def refresh_offers(desk: Desk, *, force: bool = False, cached: bool = False, pro
     due = [] if cached else due_for_refresh(desk, provider=provider, force=force)
     if not due:
         return
-    say(f"Asking {', '.join(due)} for offers …")
+    say(f"Asking {', '.join(map(title_of, due))} for offers …")
     outcomes = ask(desk, desk.refresh(due))
     if provider is not None and (error := outcomes[0].error) is not None:
         status = desk.provider_statuses().get(provider)
         if isinstance(error, AuthError) or status is None or status.last_ok_ms is None:
             raise error
     tell_failures(desk, outcomes)
+
+
+def title_of(provider: str) -> str:
+    """Return what people call a provider; tables show the name that is typed."""
+    from gputui.providers.registry import provider_title
+
+    return provider_title(provider)
 
 
 def tell_failures(desk: Desk, outcomes: list[RefreshOutcome]) -> None:
@@ -98,7 +105,7 @@ def tell_failures(desk: Desk, outcomes: list[RefreshOutcome]) -> None:
 def tell_problems(problems: Mapping[str, GputuiError]) -> None:
     """Tell which providers did not answer."""
     for name, error in problems.items():
-        warn(f"{name} could not be asked: {error}")
+        warn(f"{title_of(name)} could not be asked: {error}")
 
 
 def tell_alarms(desk: Desk) -> None:

@@ -73,9 +73,7 @@ def _probe(ctx: click.Context, names: tuple[str, ...], *, all_providers: bool, a
 
     desk = open_desk(ctx)
     wanted = list(dict.fromkeys([*names, *(desk.accounts.usable() if all_providers else ())]))
-    for name in wanted:
-        provider_info(name)
-    say(f"Asking {', '.join(wanted)} …")
+    say(f"Asking {', '.join([provider_info(name).title for name in wanted])} …")
     kept = {name: status.last_ok_ms for name, status in desk.provider_statuses().items()}
     rows = ask(
         desk,

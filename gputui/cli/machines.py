@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, open_guarded_desk, tell_problems
+from gputui.cli.context import ask, open_desk, open_guarded_desk, tell_problems, title_of
 from gputui.cli.exits import exit_code_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
 from gputui.cli.sweep import sweep
@@ -75,7 +75,7 @@ def terminate(
     machine = row.machine
     if not row.is_ours and not foreign:
         raise GuardRefused(
-            f"Machine {machine.id} at {machine.provider} was not made by this profile.",
+            f"Machine {machine.id} at {title_of(machine.provider)} was not made by this profile.",
             hint="Add --foreign if it really is to be deleted.",
         )
     require_yes(f"Delete {_described(machine)} and everything on its disk?", yes=yes)
@@ -88,7 +88,7 @@ def terminate(
         human=lambda: (
             f"The agent is deleting {machine.id}. See: gputui machines list"
             if no_wait
-            else f"{machine.id} is gone: {machine.provider} no longer lists it."
+            else f"{machine.id} is gone: {title_of(machine.provider)} no longer lists it."
         ),
     )
 
@@ -147,7 +147,7 @@ def _the_machine(rows: list[MachineRow], problems: Mapping[str, GputuiError], ma
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(f"{row.machine.id} ({row.machine.provider})" for row in found)
+        names = ", ".join(f"{row.machine.id} ({title_of(row.machine.provider)})" for row in found)
         raise UsageError(f"{machine_id!r} fits several machines: {names}.", hint="Give more of the id.")
     tell_problems(problems)
     but = f" among those that could be asked (not: {', '.join(problems)})" if problems else ""
@@ -158,7 +158,8 @@ def _wait_until_gone(desk: Desk, row: MachineRow, deadline_s: int) -> None:
     from gputui.cli.waiting import wait_until
 
     machine, placement = row.machine, row.placement
-    say(f"Waiting until {machine.provider} no longer lists {machine.id} …")
+    title = title_of(machine.provider)
+    say(f"Waiting until {title} no longer lists {machine.id} …")
     told: str | None = None
 
     def is_gone() -> bool:
@@ -177,8 +178,8 @@ def _wait_until_gone(desk: Desk, row: MachineRow, deadline_s: int) -> None:
         desk,
         is_gone,
         deadline_s=deadline_s,
-        otherwise=f"{machine.provider} still lists {machine.id}, which may go on costing money; the agent goes on trying.",
-        hint=f"Look again with: gputui machines list. In need, delete it at {machine.provider} yourself.",
+        otherwise=f"{title} still lists {machine.id}, which may go on costing money; the agent goes on trying.",
+        hint=f"Look again with: gputui machines list. In need, delete it at {title} yourself.",
     )
 
 
@@ -203,7 +204,7 @@ def _described(machine: Machine) -> str:
     gpus = f"{machine.gpu_count or '?'} × {machine.gpu or 'an unknown GPU'}"
     price = machine.present_rate_micro_usd_per_hour
     rate = f", {format_usd(price)} $/h" if price is not None else ""
-    return f"machine {machine.id} at {machine.provider} ({gpus}{rate})"
+    return f"machine {machine.id} at {title_of(machine.provider)} ({gpus}{rate})"
 
 
 def _table(rows: list[MachineRow]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, tell_problems
+from gputui.cli.context import ask, open_desk, tell_problems, title_of
 from gputui.cli.exits import exit_code_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
 from gputui.cli.table import Column
@@ -83,7 +83,7 @@ def _terminate(desk: Desk, swept: Swept, *, yes: bool, wait: bool) -> list[Findi
     if not lost:
         say("No machine is lost.")
         return []
-    names = ", ".join(f"{finding.id} ({finding.provider})" for finding in lost)
+    names = ", ".join(f"{finding.id} ({title_of(finding.provider)})" for finding in lost)
     require_yes(f"Delete {names} and everything on {'its disk' if len(lost) == 1 else 'their disks'}?", yes=yes)
     desk.terminate_lost()
     if wait:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, open_guarded_desk
+from gputui.cli.context import ask, open_desk, open_guarded_desk, title_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, warn, yes_option
 from gputui.cli.resources import conclude, providers_option, tell
 from gputui.cli.table import Column
@@ -80,10 +80,12 @@ def create(
     desk = open_desk(ctx)
     price = ask(desk, desk.volume_quote(provider, size_gib=size_gib, region=region, kind=kind))
     size = f" of {size_gib} GiB" if size_gib else ""
-    require_yes(f"Make volume {name}{size} in {region} at {provider}, {_billed(provider, price)}?", yes=yes)
+    require_yes(f"Make volume {name}{size} in {region} at {title_of(provider)}, {_billed(provider, price)}?", yes=yes)
     order = desk.request_volume(provider, name, size_gib=size_gib, region=region, kind=kind)
     if not no_wait:
-        order = _wait(desk, order, deadline_s, f"{provider} has not confirmed volume {name}, which may exist and cost")
+        order = _wait(
+            desk, order, deadline_s, f"{title_of(provider)} has not confirmed volume {name}, which may exist and cost"
+        )
     emit(volume_order_shape(order), as_json=as_json, human=lambda: _made(order))
 
 
@@ -122,18 +124,18 @@ def delete(
     except NotFoundError:
         tell(problems)
         raise
-    provider = row.volume.provider
+    title = title_of(row.volume.provider)
     if not foreign:
         require_ours(row, hint="Add --foreign if it really is to be deleted.")
     require_yes(f"Delete {_described(row)}, and lose all data on it for good?", yes=yes)
     order = desk.request_volume_deletion(row)
     if not no_wait:
-        order = _wait(desk, order, deadline_s, f"{provider} still lists volume {row.name}, which may go on costing")
+        order = _wait(desk, order, deadline_s, f"{title} still lists volume {row.name}, which may go on costing")
     emit(
         volume_order_shape(order),
         as_json=as_json,
         human=lambda: (
-            f"{row.name} is gone: {provider} no longer lists it."
+            f"{row.name} is gone: {title} no longer lists it."
             if order.is_done
             else f"The agent is deleting {row.name}. See: gputui volumes list"
         ),
@@ -155,13 +157,14 @@ def _wait(desk: Desk, order: VolumeOrder, deadline_s: int, otherwise: str) -> Vo
             say(f"· {told}")
         return order.is_over
 
-    say(f"Waiting for {order.provider} …")
+    title = title_of(order.provider)
+    say(f"Waiting for {title} …")
     wait_until(
         desk,
         is_over,
         deadline_s=deadline_s,
         otherwise=f"{otherwise} money; the agent goes on trying.",
-        hint=f"Look again with: gputui volumes list. In need, see to it at {order.provider} yourself.",
+        hint=f"Look again with: gputui volumes list. In need, see to it at {title} yourself.",
     )
     if (failure := failure_of(order)) is not None:
         raise failure
@@ -175,17 +178,18 @@ def _tell_open_creations(desk: Desk) -> None:
             continue
         if order.state.value == "outcome-unknown":
             warn(
-                f"volume {order.name} at {order.provider} may exist and cost money; the agent is looking: {order.error}"
+                f"volume {order.name} at {title_of(order.provider)} may exist and cost money; "
+                f"the agent is looking: {order.error}"
             )
         else:
-            say(f"Volume {order.name} is being made at {order.provider}.")
+            say(f"Volume {order.name} is being made at {title_of(order.provider)}.")
 
 
 def _billed(provider: str, price: MicroUsd | None) -> str:
     from gputui.model.units import format_usd
 
     if price is None:
-        return f"at a price that {provider} does not tell, until it is deleted"
+        return f"at a price that {title_of(provider)} does not tell, until it is deleted"
     return f"for {format_usd(price)} $ a month until it is deleted"
 
 
@@ -196,14 +200,14 @@ def _made(order: VolumeOrder) -> str:
         return f"The agent is making {order.name}. See: gputui volumes list"
     price = order.price_micro_usd_per_month
     cost = "" if price is None else f", {format_usd(price)} $ a month"
-    return f"{order.name} is made: {order.provider} volume {order.volume_id}{cost}."
+    return f"{order.name} is made: {title_of(order.provider)} volume {order.volume_id}{cost}."
 
 
 def _described(row: VolumeRow) -> str:
     from gputui.model.units import format_usd
 
     volume = row.volume
-    facts = [volume.provider, volume.id]
+    facts = [title_of(volume.provider), volume.id]
     if volume.size_gib is not None:
         facts.append(f"{volume.size_gib} GiB")
     if volume.price_micro_usd_per_month is not None:

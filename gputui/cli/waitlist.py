@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, open_guarded_desk, refresh_offers
+from gputui.cli.context import ask, open_desk, open_guarded_desk, refresh_offers, title_of
 from gputui.cli.output import emit, json_option, require_yes, table, warn, yes_option
 from gputui.cli.resources import conclude, one_provider, provider_option, providers_option, rows_of, the_one
 from gputui.cli.table import Column
@@ -36,7 +36,8 @@ def list_entries(ctx: click.Context, providers: tuple[str, ...], as_json: bool) 
     for entry in entries:
         if entry.auto_deploys:
             warn(
-                f"{entry.provider} will order {entry.machine_type} by itself when it is back, and bill it ({entry.id})."
+                f"{title_of(entry.provider)} will order {entry.machine_type} by itself when it is back, "
+                f"and bill it ({entry.id})."
             )
     conclude(ctx, asked.problems)
 
@@ -64,7 +65,7 @@ def join(ctx: click.Context, gpu: str, count: int, region: str | None, provider:
         waitlist_shape(entry),
         as_json=as_json,
         human=lambda: (
-            f"{name} will tell you when {count} × {offer.gpu} can be had {f'in {region}' if region else 'anywhere'}."
+            f"{title_of(name)} will tell you when {count} × {offer.gpu} can be had {f'in {region}' if region else 'anywhere'}."
         ),
     )
 
@@ -92,7 +93,8 @@ def leave(ctx: click.Context, entry: str, providers: tuple[str, ...], yes: bool,
         hint="See: gputui waitlist list",
     )
     require_yes(
-        f"Stop waiting for {found.machine_type} in {found.region or 'any region'} at {found.provider}?", yes=yes
+        f"Stop waiting for {found.machine_type} in {found.region or 'any region'} at {title_of(found.provider)}?",
+        yes=yes,
     )
     ask(desk, leave_waitlist(desk.accounts, found))
     emit(waitlist_shape(found), as_json=as_json, human=lambda: f"No longer waiting for {found.machine_type}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gputui.cli.context import ask, open_desk, open_guarded_desk
+from gputui.cli.context import ask, open_desk, open_guarded_desk, title_of
 from gputui.cli.output import emit, json_option, require_yes, say, table, yes_option
 from gputui.cli.resources import conclude, one_provider, provider_option, providers_option, rows_of, the_one
 from gputui.cli.table import Column
@@ -56,7 +56,7 @@ def create(ctx: click.Context, url: str, events: tuple[str, ...], provider: str 
     desk = open_desk(ctx)
     name = one_provider(desk, "webhooks", provider)
     made = ask(desk, create_webhook(desk.accounts, name, url, events))
-    say(f"Webhook {made.webhook.id} at {name} is made. Its secret is told this once:")
+    say(f"Webhook {made.webhook.id} at {title_of(name)} is made. Its secret is told this once:")
     emit({**webhook_shape(made.webhook), "secret": made.secret}, as_json=as_json, human=lambda: made.secret)
 
 
@@ -102,7 +102,9 @@ def delete(ctx: click.Context, webhook: str, providers: tuple[str, ...], yes: bo
 
     desk = open_desk(ctx)
     found = _find(desk, webhook, providers)
-    require_yes(f"Delete webhook {found.id} at {found.provider}, so that {found.url} is not called any more?", yes=yes)
+    require_yes(
+        f"Delete webhook {found.id} at {title_of(found.provider)}, so that {found.url} is not called any more?", yes=yes
+    )
     ask(desk, delete_webhook(desk.accounts, found))
     emit(webhook_shape(found), as_json=as_json, human=lambda: f"Webhook {found.id} is gone.")
 

@@ -14,7 +14,7 @@ from gputui.model.ids import Ids, short_id
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, JobKind, JobSpec, Machine, Placement
 from gputui.model.units import Ms
-from gputui.providers.registry import provider_info
+from gputui.providers.registry import provider_info, provider_title
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
 from gputui.store import wishes as wish_store
@@ -89,7 +89,9 @@ def adopt(
     with Journal(store, clock).entry() as entry:
         _the_lost(store, machine, clock=clock, profile=profile)  # nobody else has taken it meanwhile
         job_store.insert_job(entry.tx, job)
-        entry.add_placement(placement, f"{machine.provider} machine {machine.id}, which was lost, has a job again")
+        entry.add_placement(
+            placement, f"{provider_title(machine.provider)} machine {machine.id}, which was lost, has a job again"
+        )
         entry.note(lost.job_id, f"machine {machine.id} was found alive and adopted as job {job.name}")
         ledger.open_intervals(
             entry.tx,
@@ -116,7 +118,7 @@ def _the_lost(store: Store, machine: Machine, *, clock: Clock, profile: str) -> 
     """Return the placement that a lost machine was made for."""
     kind = kind_of(store, profile, machine, clock.now_ms())
     placement = placement_of(store, machine)
-    what = f"Machine {machine.id} at {machine.provider}"
+    what = f"Machine {machine.id} at {provider_title(machine.provider)}"
     if placement is not None and kind is not FindingKind.LOST:
         raise GuardRefused(f"{what} has a job.", hint=f"See: gputui jobs status {short_id(placement.job_id)}")
     if placement is None:

@@ -13,6 +13,7 @@ from gputui.local.paths import Paths
 from gputui.model.clock import Clock
 from gputui.model.errors import AuthError, GputuiError, StoreError, VaultLocked
 from gputui.model.units import MicroUsdPerHour, Ms, format_age
+from gputui.providers.registry import provider_title
 from gputui.store import alarms as alarm_store
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
@@ -80,7 +81,7 @@ class AlarmBook:
             self.sound(
                 AlarmKind.KEY_REFUSED,
                 provider,
-                f"{provider} does not take our key while machines may run there: {error.message}",
+                f"{provider_title(provider)} does not take our key while machines may run there: {error.message}",
                 f"Run: gputui auth login {provider}. What runs there goes on costing money.",
                 provider=provider,
                 rate=self.rate_at(provider),
@@ -145,8 +146,8 @@ def _lost(finding: Finding) -> Alarm:
     return Alarm(
         AlarmKind.LOST,
         finding.id,
-        f"{finding.provider} machine {finding.id} is ours and no job has it.",
-        f"Run: gputui machines terminate {finding.id}",
+        f"{provider_title(finding.provider)} machine {finding.id} is ours and no job has it.",
+        f"To end it, run: gputui machines terminate {finding.id}",
         finding.first_seen_ms,
         provider=finding.provider,
         rate_micro_usd_per_hour=finding.rate_micro_usd_per_hour,

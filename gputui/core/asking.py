@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from gputui.core.accounts import Accounts
 from gputui.model.errors import AuthError, GputuiError, NotFoundError, NotSupported, UsageError
+from gputui.providers.registry import client_class, provider_title
 
 LIST_DEADLINE_S = 20.0
 
@@ -31,7 +32,7 @@ async def ask_all(accounts: Accounts, names: Sequence[str], question: Callable[[
             async with asyncio.timeout(LIST_DEADLINE_S):
                 return await question(accounts.client(name))
         except TimeoutError:
-            return GputuiError(f"{name} did not answer within {LIST_DEADLINE_S:.0f} s.")
+            return GputuiError(f"{provider_title(name)} did not answer within {LIST_DEADLINE_S:.0f} s.")
         except GputuiError as error:
             return error
 
@@ -65,7 +66,7 @@ def who_can(accounts: Accounts, capability: str, named: Sequence[str] = ()) -> l
     usable = [name for name in able if accounts.account(name).usable]
     if not usable:
         raise AuthError(
-            f"There is no key for a provider that has {what} ({', '.join(able)}).",
+            f"There is no key for a provider that has {what} ({', '.join(map(provider_title, able))}).",
             hint=f"Run: gputui auth login {able[0]}",
         )
     return usable
@@ -100,7 +101,6 @@ def pick(
 
 def _can(name: str, capability: str) -> bool:
     from gputui.providers.base import capabilities_of
-    from gputui.providers.registry import client_class
 
     return capabilities_of(client_class(name))[capability]
 

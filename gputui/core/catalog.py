@@ -13,7 +13,7 @@ from gputui.model.errors import GputuiError, Malformed, Unreachable
 from gputui.model.gpus import ORDER, fold, gpus_for_request, vram_of
 from gputui.model.types import JobSpec, Offer, Stock, Volume
 from gputui.model.units import MicroUsdPerHour, Ms
-from gputui.providers.registry import PROVIDERS
+from gputui.providers.registry import PROVIDERS, provider_title
 from gputui.store import offers as offer_store
 from gputui.store.db import Store
 
@@ -80,17 +80,17 @@ async def refresh(
 async def _refresh_one(store: Store, accounts: Accounts, clock: Clock, name: str, deadline_s: float) -> RefreshOutcome:
     import asyncio
 
-    started_ms = clock.now_ms()
+    title, started_ms = provider_title(name), clock.now_ms()
     try:
         async with asyncio.timeout(deadline_s):
             offers = await accounts.client(name).fetch_offers()
     except TimeoutError:
-        error: GputuiError = Unreachable(f"{name} sent no complete list within {deadline_s:.0f} s.", provider=name)
+        error: GputuiError = Unreachable(f"{title} sent no complete list within {deadline_s:.0f} s.", provider=name)
     except GputuiError as failure:
         error = failure
     except (ValueError, TypeError, KeyError, LookupError) as failure:
         # A client that trips over an answer must not take the other providers down with it.
-        error = Malformed(f"{name} sent offers that could not be read ({type(failure).__name__}).", provider=name)
+        error = Malformed(f"{title} sent offers that could not be read ({type(failure).__name__}).", provider=name)
     else:
         latency_ms = clock.now_ms() - started_ms
         count = offer_store.replace_snapshot(store, name, offers, now_ms=clock.now_ms(), latency_ms=latency_ms)

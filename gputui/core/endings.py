@@ -125,7 +125,7 @@ class PriceGuard:
             AlarmKind.DEARER,
             machine_id,
             f"Job {self._job.name} goes on without a cap: {why}.",
-            f"To stop it: gputui jobs stop {self._job.name}",
+            f"To stop it, run: gputui jobs stop {self._job.name}",
             provider=self._placement.provider,
             job_id=self._job.id,
             rate=price,

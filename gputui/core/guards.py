@@ -9,7 +9,7 @@ from gputui.model.states import JobStatus
 from gputui.model.types import JobKind, JobSpec, Placement
 from gputui.model.units import Ms, format_duration
 from gputui.model.vitals import Vitals
-from gputui.providers.registry import PROVIDERS, Runs
+from gputui.providers.registry import PROVIDERS, Runs, provider_title
 
 ARMED = "armed"
 AGENT_ONLY = "agent-only"
@@ -57,7 +57,7 @@ def guard_of(spec: JobSpec, provider: str, vitals: Vitals | None) -> Guard | Non
     if spec.kind is JobKind.MACHINE:
         return Guard(AGENT_ONLY, "nothing of ours runs on a machine to log in to")
     if info is None or info.own_key is None:
-        return Guard(AGENT_ONLY, f"{info.title if info else provider} gives machines no key to delete themselves with")
+        return Guard(AGENT_ONLY, f"{provider_title(provider)} gives machines no key to delete themselves with")
     if vitals is None or vitals.guard is None:
         return None
     if vitals.guard != ARMED:

@@ -32,6 +32,7 @@ from gputui.model.errors import (
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, Placement, Volume
 from gputui.model.units import MicroUsdPerHour, Ms
+from gputui.providers.registry import provider_title
 from gputui.store import jobs as job_store
 from gputui.store import usage as usage_store
 from gputui.store.alarms import AlarmKind
@@ -145,13 +146,14 @@ class JobDriver:
         """Commit the intent; nothing has left yet."""
         placement_id = self._crew.ids.ulid()
         offer = quote.offer
+        title = provider_title(offer.provider)
         with self._crew.journal.entry() as entry:
             entry.move_job(
                 job,
                 JobStatus.PROVISIONING,
-                f"attempt {attempt}: {offer.provider}",
+                f"attempt {attempt}: {title}",
                 placement_id=placement_id,
-                phase=f"asking {offer.provider}",
+                phase=f"asking {title}",
             )
             entry.add_placement(
                 Placement(
@@ -168,7 +170,7 @@ class JobDriver:
                     price_ceiling_micro_usd_per_hour=price_ceiling(job, offer.price_micro_usd_per_hour),
                     volumes=volumes,
                 ),
-                f"chose {offer.provider} {offer.region or ''}".rstrip(),
+                f"chose {title} {offer.region or ''}".rstrip(),
             )
 
     async def _advance(self, job: Job, placement: Placement) -> None:
@@ -312,7 +314,7 @@ class JobDriver:
             entry.move_placement(
                 placement,
                 PlacementState.GONE,
-                f"{placement.provider} no longer lists machine {placement.machine_id}",
+                f"{provider_title(placement.provider)} no longer lists machine {placement.machine_id}",
                 gone_at_ms=gone_ms,
             )
             if current.outcome is not None:
@@ -323,6 +325,8 @@ class JobDriver:
                 )
 
     def _terminator(self, placement: Placement) -> Terminator:
+        title = provider_title(placement.provider)
+
         def report(sentence: str, loud: bool) -> None:
             with self._crew.journal.entry() as entry:
                 entry.note(placement.job_id, sentence, placement_id=placement.id, facts={"loud": loud})
@@ -332,8 +336,8 @@ class JobDriver:
                 self._crew.alarms.sound(
                     AlarmKind.UNDYING,
                     placement.machine_id or "",
-                    f"{placement.provider} machine {placement.machine_id} will not end: {sentence}.",
-                    f"The agent goes on trying; in need, delete it at {placement.provider} yourself.",
+                    f"{title} machine {placement.machine_id} will not end: {sentence}.",
+                    f"The agent goes on trying; in need, delete it at {title} yourself.",
                     provider=placement.provider,
                     job_id=placement.job_id,
                     rate=placement.agreed_price_micro_usd_per_hour,
@@ -357,7 +361,9 @@ class JobDriver:
 
     def _finish_unplaced(self, job: Job, plan: Plan, past: list[Placement]) -> None:
         error: GputuiError = no_match(plan)
-        tried = "; ".join(f"{p.provider} {p.offer.region or ''}: {p.reason}".replace(" :", ":") for p in past)
+        tried = "; ".join(
+            f"{provider_title(p.provider)} {p.offer.region or ''}: {p.reason}".replace(" :", ":") for p in past
+        )
         code = "no_capacity" if any(p.reason_code == "no_capacity" for p in past) else error.code
         if past and all(p.reason_code in ACCOUNT_WIDE for p in past):
             code = past[-1].reason_code or code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gputui.local.paths import Paths
 from gputui.model.errors import NotFoundError
 from gputui.model.types import Placement
+from gputui.providers.registry import provider_title
 
 
 def login_argv(paths: Paths, placement: Placement) -> list[str]:
@@ -20,7 +21,7 @@ def login_argv(paths: Paths, placement: Placement) -> list[str]:
         raise NotFoundError(f"Machine {placement.machine_id or ''} is gone.".replace("  ", " "))
     if not placement.ssh_host:
         raise NotFoundError(
-            f"There is no SSH address of this {placement.provider} machine.",
+            f"There is no SSH address of this {provider_title(placement.provider)} machine.",
             hint="It may still be starting; some providers have none.",
         )
     if not placement.host_key:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gputui.model.errors import NotFoundError, NotSupported, Unreachable, UsageError
 from gputui.model.types import JobSpec, Offer, Volume
-from gputui.providers.registry import PROVIDERS, client_class, provider_info
+from gputui.providers.registry import PROVIDERS, client_class, provider_title
 from gputui.store import volumes as volume_store
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _can_attach(provider: str) -> bool:
 def _cannot_attach(provider: str) -> NotSupported:
     able = ", ".join(info.title for name, info in PROVIDERS.items() if _can_attach(name))
     return NotSupported(
-        f"{provider_info(provider).title} cannot order a machine with a volume that exists.",
+        f"{provider_title(provider)} cannot order a machine with a volume that exists.",
         provider=provider,
         hint=f"These can: {able}.",
     )
@@ -65,7 +65,8 @@ async def find_volumes(client: Provider, spec: JobSpec, store: Store) -> tuple[V
             listed = await client.list_volumes()
     except TimeoutError:
         raise Unreachable(
-            f"{client.name} did not list its volumes within {LIST_DEADLINE_S:.0f} s.", provider=client.name
+            f"{provider_title(client.name)} did not list its volumes within {LIST_DEADLINE_S:.0f} s.",
+            provider=client.name,
         ) from None
     called = {made.volume_id: made.name for made in volume_store.load_made(store, client.name).values()}
     found = tuple(_find(listed, name, client.name, called) for name in spec.volumes)
@@ -87,16 +88,17 @@ def _find(volumes: Sequence[Volume], name: str, provider: str, called: Mapping[s
     """Return the volume of an id or name. `called` is what the user called those of ours, by id."""
     from gputui.core.runner.protocol import is_mountable
 
+    title = provider_title(provider)
     named = [volume for volume in volumes if volume.id == name]
     named = named or [volume for volume in volumes if name in (volume.name, called.get(volume.id))]
     if not named:
         known = ", ".join(called.get(volume.id) or volume.name or volume.id for volume in volumes) or "none"
-        raise NotFoundError(f"There is no volume {name!r} at {provider}.", hint=f"There are: {known}.")
+        raise NotFoundError(f"There is no volume {name!r} at {title}.", hint=f"There are: {known}.")
     if len(named) > 1:
         ids = ", ".join(f"{volume.id} ({volume.region or 'region unknown'})" for volume in named)
         raise UsageError(
-            f"{len(named)} volumes at {provider} are called {name!r}.", field="volumes", hint=f"Give an id: {ids}."
+            f"{len(named)} volumes at {title} are called {name!r}.", field="volumes", hint=f"Give an id: {ids}."
         )
     if not is_mountable(named[0].mount_path or ""):
-        raise NotSupported(f"{provider} does not tell where the volume {name!r} would be mounted.", provider=provider)
+        raise NotSupported(f"{title} does not tell where the volume {name!r} would be mounted.", provider=provider)
     return named[0]

@@ -33,7 +33,7 @@ from gputui.model.states import PlacementState
 from gputui.model.types import CreateRequest, JobKind, JobSpec, Machine, Placement
 from gputui.model.units import format_usd
 from gputui.providers.base import Provider, ResendsCreate
-from gputui.providers.registry import Runs, provider_info
+from gputui.providers.registry import Runs, provider_info, provider_title
 
 CREATE_DEADLINE_S = 120.0
 LOOK_DEADLINE_S = 45.0
@@ -76,7 +76,7 @@ class Orderer:
                 placement = entry.move_placement(
                     placement,
                     PlacementState.REQUESTING,
-                    f"asking {placement.provider} for {placement.offer.gpu_count} × {placement.offer.gpu}",
+                    f"asking {provider_title(placement.provider)} for {placement.offer.gpu_count} × {placement.offer.gpu}",
                     requested_at_ms=entry.now_ms,
                     key_print=self._crew.accounts.fingerprint(placement.provider),
                 )
@@ -138,7 +138,7 @@ class Orderer:
                 return await self._crew.client(placement.provider).create(request)
         except TimeoutError:
             raise Unreachable(
-                f"{placement.provider} did not answer the order within {CREATE_DEADLINE_S:.0f} s.",
+                f"{provider_title(placement.provider)} did not answer the order within {CREATE_DEADLINE_S:.0f} s.",
                 provider=placement.provider,
                 operation="create",
                 sent=True,
@@ -199,7 +199,7 @@ class Orderer:
             placement = entry.move_placement(
                 placement,
                 PlacementState.PROVISIONING,
-                f"{why}: {placement.provider} machine {machine.id} at {format_usd(rate, places=4)} $/h",
+                f"{why}: {provider_title(placement.provider)} machine {machine.id} at {format_usd(rate, places=4)} $/h",
                 facts={"machine_id": machine.id, "provider_state": machine.raw_state},
                 machine_id=machine.id,
                 agreed_price_micro_usd_per_hour=rate,

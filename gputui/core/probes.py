@@ -18,6 +18,7 @@ from gputui.model.units import Ms, format_age, format_usd
 from gputui.providers.base import KeyCheck, Provider, capabilities_of
 from gputui.providers.exchange import Exchange, clock_problem, exchanges
 from gputui.providers.pacing import pause_left_s
+from gputui.providers.registry import provider_title
 
 DEADLINE_S = 20.0
 OFFERS_DEADLINE_S = 45.0  # a large market is read a page at a time, as fast as the provider lets us
@@ -150,7 +151,7 @@ def _ends_everything(error: GputuiError | None) -> bool:
 async def _check_key(client: Provider) -> KeyCheck:
     check = await client.check_key()
     if not check.ok:
-        raise AuthError(check.detail or f"{client.name} refused the key.", provider=client.name)
+        raise AuthError(check.detail or f"{provider_title(client.name)} refused the key.", provider=client.name)
     return check
 
 

@@ -16,6 +16,7 @@ from gputui.model.errors import NoMatch
 from gputui.model.gpus import ORDER, fold, gpus_for_request
 from gputui.model.types import BillingRule, JobSpec, Offer, Priority, Stock, Volume
 from gputui.model.units import MicroUsd, MicroUsdPerHour, cost_of_seconds, micro_to_usd
+from gputui.providers.registry import provider_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,7 @@ _ORDERS: Mapping[Priority, Callable[[Mapping[str, ProviderFacts]], _Key]] = {
 def no_match(plan: Plan) -> NoMatch:
     """Return the error for an empty plan: the constraint that removed the last offer, and the smallest change that helps."""
     spec = plan.spec
-    missing = "; ".join(f"{provider}: {why}" for provider, why in plan.unavailable.items())
+    missing = "; ".join(f"{provider_title(provider)}: {why}" for provider, why in plan.unavailable.items())
     also = f" Not asked: {missing}." if missing else ""
     wanted = f"{spec.gpu_count} × {spec.gpu}"
     if not plan.considered:
@@ -296,14 +297,17 @@ def no_match(plan: Plan) -> NoMatch:
     last = next(name for name in reversed(CONSTRAINTS) if plan.lost.get(name))
     losers = [rejection for rejection in plan.rejections if rejection.constraint == last]
     offer = losers[0].offer
-    where = f"{offer.provider} {offer.region or ''}".strip()
+    where = f"{provider_title(offer.provider)} {offer.region or ''}".strip()
     count = f"{len(losers)} offer{'s' if len(losers) != 1 else ''} of {wanted}"
     sentences = {
         "gpu-count": (
             f"Nobody offers {wanted} in one machine.",
             f"Counts on offer: {_choices(str(loser.offer.gpu_count) for loser in losers)}.",
         ),
-        "provider": (f"{spec.provider} offers no {wanted}.", f"Others do: {_choices(loser.have for loser in losers)}."),
+        "provider": (
+            f"{provider_title(spec.provider or '')} offers no {wanted}.",
+            f"Others do: {_choices(provider_title(loser.have) for loser in losers)}.",
+        ),
         "vram": (f"No {wanted} has {losers[0].want} per GPU.", f"The nearest has {losers[0].have}."),
         "region": (
             f"No {wanted} in region {spec.region}.",
@@ -316,7 +320,10 @@ def no_match(plan: Plan) -> NoMatch:
             f"No {wanted} under your cap of {losers[0].want}: the cheapest is {losers[0].have} at {where}.",
             f"Raise the cap to {micro_to_usd(_whole_cents(offer.price_micro_usd_per_hour))} or choose another GPU.",
         ),
-        "excluded": (f"Every {wanted} that fits was tried: {offer.provider} {losers[0].have}.", "Try again later."),
+        "excluded": (
+            f"Every {wanted} that fits was tried: {provider_title(offer.provider)} {losers[0].have}.",
+            "Try again later.",
+        ),
     }
     sentence, hint = sentences[last]
     return NoMatch(sentence + also, hint=hint)

@@ -18,6 +18,7 @@ from gputui.core.termination import Terminator
 from gputui.core.volumes import VolumeDriver
 from gputui.core.whose import wished_absence_counts
 from gputui.model.clock import SteadyClock
+from gputui.providers.registry import provider_title
 from gputui.store import agents as agent_store
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
@@ -260,11 +261,12 @@ class _Ending:
         with self._crew.store.write() as tx:
             wish_store.note_termination(tx, self._wish.id, last_error=trouble, gone_at_ms=None)
         if loud:
+            title = provider_title(provider)
             self._crew.alarms.sound(
                 AlarmKind.UNDYING,
                 machine_id,
-                f"{provider} machine {machine_id} will not end: {trouble}.",
-                f"The agent goes on trying; in need, delete it at {provider} yourself.",
+                f"{title} machine {machine_id} will not end: {trouble}.",
+                f"The agent goes on trying; in need, delete it at {title} yourself.",
                 provider=provider,
             )
 

@@ -25,7 +25,7 @@ from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, JobKind, Machine, Placement
 from gputui.model.units import format_usd
 from gputui.providers.base import Shell, StreamsLogs
-from gputui.providers.registry import Runs, provider_info
+from gputui.providers.registry import Runs, provider_info, provider_title
 
 FIRST_POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
@@ -136,7 +136,7 @@ class Tenancy:
     async def _read_page(self, after: str | None) -> LogPage:
         client = self._crew.client(self.placement.provider)
         if not isinstance(client, StreamsLogs):
-            raise ShellError(f"{self.placement.provider} hands out no logs.")
+            raise ShellError(f"{provider_title(self.placement.provider)} hands out no logs.")
         async with asyncio.timeout(LOG_DEADLINE_S):
             return await client.read_log(self.placement.machine_id or "", after=after, wait_s=LOG_WAIT_S)
 

@@ -25,6 +25,7 @@ from gputui.model.errors import (
 from gputui.model.ids import short_id
 from gputui.model.units import MicroUsd
 from gputui.model.volumes import VolumeOrder, VolumeOrderState, VolumeWish
+from gputui.providers.registry import client_class, provider_title
 from gputui.store import volumes as volume_store
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def pick_volume(rows: Sequence[VolumeRow], reference: str, *, not_asked: Sequenc
         what="volume",
         ids=lambda row: [row.volume.id],
         names=lambda row: [row.name, row.volume.name],
-        shown=lambda row: f"{row.volume.id} ({row.name}, {row.volume.provider})",
+        shown=lambda row: f"{row.volume.id} ({row.name}, {provider_title(row.volume.provider)})",
         not_asked=not_asked,
         hint="See: gputui volumes list",
     )
@@ -103,7 +104,8 @@ def require_ours(row: VolumeRow, *, hint: str) -> None:
     if not row.is_ours:
         volume = row.volume
         raise GuardRefused(
-            f"Volume {row.name} ({volume.id}) at {volume.provider} was not made by this profile.", hint=hint
+            f"Volume {row.name} ({volume.id}) at {provider_title(volume.provider)} was not made by this profile.",
+            hint=hint,
         )
 
 
@@ -160,7 +162,9 @@ def order_creation(
     )
     with store.write() as tx:
         if not volume_store.insert_order(tx, order):
-            raise UsageError(f"A volume called {name} is being made at {provider} already.", field="name")
+            raise UsageError(
+                f"A volume called {name} is being made at {provider_title(provider)} already.", field="name"
+            )
     return order
 
 
@@ -198,7 +202,6 @@ def failure_of(order: VolumeOrder) -> GputuiError | None:
 
 def _label(provider: str, name: str, order_id: str) -> str:
     """Return a name that no other volume there has. Every provider allows the underscore."""
-    from gputui.providers.registry import client_class
 
     unique = getattr(client_class(provider), "volume_names_are_unique", False)
     return name if unique else f"{name}_{short_id(order_id)}"

@@ -36,6 +36,7 @@ from gputui.model.errors import (
 from gputui.model.types import Volume
 from gputui.model.volumes import VolumeOrder, VolumeOrderState, VolumeWish, check_volume_order_move
 from gputui.providers.base import HasVolumes, NamesVolumesUniquely
+from gputui.providers.registry import provider_title
 from gputui.store import volumes as volume_store
 
 # A machine that has just ended may hold its volume for half a minute more (Vast.ai).
@@ -50,6 +51,7 @@ class VolumeDriver:
     def __init__(self, crew: Crew, order: VolumeOrder) -> None:
         self._crew = crew
         self._order = order
+        self._title = provider_title(order.provider)
 
     async def run(self) -> None:
         """Return when the order is over. Raises LostRace when another agent took it on, StoreError."""
@@ -93,7 +95,7 @@ class VolumeDriver:
         """Where a name is the user's own and stands for one volume only, one of that name must not be taken for ours."""
         if isinstance(client, NamesVolumesUniquely) and await self._look(client) is not None:
             raise Rejected(
-                f"There is a volume called {self._order.label} at {self._order.provider} already.",
+                f"There is a volume called {self._order.label} at {self._title} already.",
                 provider=self._order.provider,
                 field="name",
                 hint="Choose another name.",
@@ -126,8 +128,7 @@ class VolumeDriver:
                 if loop.time() - began >= ABSENT_GRACE_S and self._is_same_account():
                     sightings, pause_s = sightings + 1, ABSENT_GAP_S
                     if sightings >= ABSENT_SIGHTINGS:
-                        provider = self._order.provider
-                        why = f"The order got lost: {provider} has no such volume. Nothing was made; order it again."
+                        why = f"The order got lost: {self._title} has no such volume. Nothing was made; order it again."
                         return self._move(_S.ABSENT, error=why, error_code="absent")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.6, 15.0)
@@ -202,7 +203,7 @@ class VolumeDriver:
     def _client(self) -> HasVolumes:
         client = self._crew.client(self._order.provider)
         if not isinstance(client, HasVolumes):
-            raise NotSupported(f"{self._order.provider} has no volumes.", provider=self._order.provider)
+            raise NotSupported(f"{self._title} has no volumes.", provider=self._order.provider)
         return client
 
     async def _list(self, client: HasVolumes) -> list[Volume]:
@@ -221,14 +222,14 @@ class VolumeDriver:
             return True
         provider = order.provider
         sentence = (
-            f"The key of {provider} has changed, and the new one, perhaps of another account, sees no such volume."
+            f"The key of {self._title} has changed, and the new one, perhaps of another account, sees no such volume."
         )
         hint = f"Give back the first one, or say that both are of one account: gputui auth same-account {provider}"
         self._note(AuthError(sentence, provider=provider, hint=hint))
         return False
 
     def _silence(self, operation: str, after_s: float) -> Unreachable:
-        sentence = f"{self._order.provider} did not answer within {after_s:.0f} s when asked to {operation}."
+        sentence = f"{self._title} did not answer within {after_s:.0f} s when asked to {operation}."
         return Unreachable(sentence, provider=self._order.provider, operation=operation)
 
     def _note(self, error: GputuiError) -> None:

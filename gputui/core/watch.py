@@ -12,6 +12,7 @@ from gputui.core.journal import outliving
 from gputui.core.whose import absence_counts, note_account
 from gputui.model.errors import Gone, ProviderError, SecretsError
 from gputui.model.types import Machine, Placement
+from gputui.providers.registry import provider_title
 
 LOOK_DEADLINE_S = 45.0
 # How long the end of a machine may be put off for a last reading of its counters.
@@ -57,7 +58,9 @@ class MachineWatch:
             return None
         except (ProviderError, SecretsError, TimeoutError) as error:
             await self._crew.heard(self._placement.provider, error)
-            self._say(f"cannot ask {self._placement.provider} about the machine: {error or 'no answer in time'}")
+            self._say(
+                f"cannot ask {provider_title(self._placement.provider)} about the machine: {error or 'no answer in time'}"
+            )
             return None
         self._misses, self._last_trouble = 0, ""
         self.machine = machine

@@ -8,6 +8,7 @@ and, once it was seen, the provider's own name for the account; an absence is be
 from __future__ import annotations
 
 from gputui.core.crew import Crew
+from gputui.providers.registry import provider_title
 from gputui.store import jobs as job_store
 from gputui.store import wishes as wish_store
 from gputui.store.alarms import AlarmKind
@@ -76,8 +77,9 @@ def _sound(crew: Crew, provider: str) -> bool:
     return crew.alarms.sound(
         AlarmKind.OTHER_ACCOUNT,
         provider,
-        f"The key of {provider} has changed, and the new one does not see a machine of ours, which may be in another account.",
-        f"Give back the key of the first account (gputui auth login {provider}). If both are of one account, "
+        f"The key of {provider_title(provider)} has changed, and the new one does not see a machine of ours, "
+        "which may be in another account.",
+        f"Give back the key of the first account (run: gputui auth login {provider}). If both are of one account, "
         f"say so: gputui auth same-account {provider}",
         provider=provider,
         rate=crew.alarms.rate_at(provider),

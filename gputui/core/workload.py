@@ -238,7 +238,7 @@ class Workload:
                 AlarmKind.NO_IDLE_STOP,
                 machine_id,
                 f"Job {self.job.name} cannot be stopped for being idle: {problem}.",
-                f"It goes on; to stop it: gputui jobs stop {self.job.name}",
+                f"It goes on. To stop it, run: gputui jobs stop {self.job.name}",
                 provider=self.placement.provider,
                 job_id=self.job.id,
                 rate=self.placement.agreed_price_micro_usd_per_hour,

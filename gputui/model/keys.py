@@ -19,9 +19,9 @@ def check_key_text(provider: str, key: str) -> str:
     """
     cleaned = key.strip()
     if not cleaned:
-        raise UsageError(f"The {provider} key is empty.", hint=f"Run: gputui auth login {provider}")
+        raise UsageError("The key is empty.", hint=f"Run: gputui auth login {provider}")
     if fault := _fault_in(cleaned):
-        raise UsageError(f"The {provider} key {fault}.", hint=f"Give the key alone to: gputui auth login {provider}")
+        raise UsageError(f"The key {fault}.", hint=f"To give the key alone, run: gputui auth login {provider}")
     return cleaned
 
 

@@ -29,7 +29,7 @@ from gputui.providers.events import Patience, ServerEvent, read_until_quiet
 from gputui.providers.exchange import Exchange, clock_gap_s, note
 from gputui.providers.pacing import Pacer
 from gputui.providers.redaction import strike_out
-from gputui.providers.registry import foreign_key_hint
+from gputui.providers.registry import foreign_key_hint, provider_title
 from gputui.providers.replies import (
     ErrorMapper,
     PauseReader,
@@ -80,12 +80,13 @@ class HttpClient:
         if transport is None:
             _check_url(provider, base_url)
         self._provider = provider
+        self._title = provider_title(provider)
         self._clock = clock
         self._map_error = map_error
         self._pacer = pacer
         self._read_pause = read_pause
-        self._secrets = tuple(secret for secret in secrets if secret)
         self._shapes = shapes or {}
+        self._secrets = tuple(secret for secret in secrets if secret)
         self._foreign_key_hint = next(filter(None, (foreign_key_hint(provider, key) for key in self._secrets)), None)
         self._address = _address_of(base_url)
         self._clock_gap_s: float | None = None
@@ -205,7 +206,7 @@ class HttpClient:
         else:
             reply = self._heard(response, body, operation, sent_s)
             failure = Malformed(
-                f"{self._provider} answered {operation} with no stream of events.",
+                f"{self._title} answered {operation} with no stream of events.",
                 provider=self._provider,
                 operation=operation,
                 status=reply.status,
@@ -290,7 +291,7 @@ class HttpClient:
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 raise Malformed(
-                    f"{self._provider} sent an absurdly large answer ({operation}).",
+                    f"{self._title} sent an absurdly large answer ({operation}).",
                     provider=self._provider,
                     operation=operation,
                     status=response.status_code,
@@ -301,35 +302,35 @@ class HttpClient:
 
     def _failure(self, error: Exception, operation: str) -> ProviderError:
         """Return what it means that no whole answer came."""
-        provider = self._provider
-        facts: dict[str, Any] = {"provider": provider, "operation": operation}
+        title = self._title
+        facts: dict[str, Any] = {"provider": self._provider, "operation": operation}
         if is_tls(error) or isinstance(error, httpx.ConnectError):
             now_ms = self._clock.now_ms()
-            why = why_unreachable(provider, self._address, error, now_ms=now_ms, clock_gap_s=self._clock_gap_s)
+            why = why_unreachable(title, self._address, error, now_ms=now_ms, clock_gap_s=self._clock_gap_s)
             return Unreachable(why.message, hint=why.hint, sent=not isinstance(error, httpx.ConnectError), **facts)
         if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
             return Unreachable(
-                f"{provider} did not accept a connection in time.",
+                f"{title} did not accept a connection in time.",
                 sent=False,
-                hint=f"Check the network, and the proxy or URL set for {provider}.",
+                hint=f"Check the network, and the proxy or URL set for {title}.",
                 **facts,
             )
         if isinstance(error, httpx.ProxyError):
-            why = proxy_refused(provider, str(error))
+            why = proxy_refused(title, str(error))
             return Unreachable(why.message, hint=why.hint, sent=False, **facts)
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL):
             return Unreachable(
-                f"The request to {provider} could not be put together ({operation}).",
+                f"The request to {title} could not be put together ({operation}).",
                 sent=False,
                 hint="Check the URL set for this provider.",
                 **facts,
             )
         if isinstance(error, httpx.DecodingError):
             return Malformed(
-                f"{provider} sent an answer that cannot be decoded ({operation}).", hint="Try again.", **facts
+                f"{title} sent an answer that cannot be decoded ({operation}).", hint="Try again.", **facts
             )
         in_time = isinstance(error, httpx.TimeoutException | TimeoutError)
-        what = f"{provider} did not answer in time" if in_time else f"The connection to {provider} broke"
+        what = f"{title} did not answer in time" if in_time else f"The connection to {title} broke"
         return Unreachable(
             f"{what} ({operation}).", sent=True, hint="Try again; if it lasts, check the network.", **facts
         )
@@ -348,7 +349,7 @@ class HttpClient:
         if error is None and response.is_success:
             if not is_page:
                 return reply
-            error = unreadable(self._provider, reply)
+            error = unreadable(self._title, reply)
         error = error or default_error(self._provider, reply, self._clock.now_ms())
         error.provider = self._provider
         error.operation = operation
@@ -390,7 +391,7 @@ def _check_url(provider: str, base_url: str) -> None:
         if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))):
             return
     raise ConfigError(
-        f"The URL set for {provider} cannot be used: it is not an https:// address.",
+        f"The URL set for {provider_title(provider)} cannot be used: it is not an https:// address.",
         hint="A key is never sent in clear. Plain http:// is accepted for this machine (127.0.0.1) only.",
     )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from gputui.model.clock import Clock
 from gputui.model.errors import RateLimited
 from gputui.model.units import Ms
+from gputui.providers.registry import provider_title
 
 FOLDER = "pacing"
 _BLOCKED_UNTIL = "blocked_until_ms"
@@ -42,7 +43,8 @@ class Pace:
 class Pacer:
     """Grants requests to one provider. `urgent` names the operations that may use the reserve.
 
-    `limits_are_per_operation` says that being asked to slow down with one operation means nothing for the others.
+    `limits_are_per_operation` says that being asked to slow down with one operation means nothing for the others. An API
+    beside the provider's main one, with limits of its own, has a name in `beside`.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class Pacer:
         clock: Clock,
         urgent: frozenset[str] = frozenset(),
         limits_are_per_operation: bool = False,
+        beside: str = "",
     ) -> None:
-        self._path = folder / f"{provider}.json"
+        self._path = folder / f"{provider}{beside and '-'}{beside}.json"
         self._provider = provider
         self._paces = tuple(paces)
         self._clock = clock
@@ -72,7 +75,7 @@ class Pacer:
                 return
             if waited_s + wait_s > deadline_s:
                 raise RateLimited(
-                    f"The request limit of {self._provider} is used up for the next {wait_s:.0f} s.",
+                    f"The request limit of {provider_title(self._provider)} is used up for the next {wait_s:.0f} s.",
                     retry_after_s=wait_s,
                     provider=self._provider,
                     operation=operation,

@@ -219,13 +219,19 @@ def provider_info(name: str) -> ProviderInfo:
         raise NotFoundError(f"There is no provider called {name!r}.", hint=f"Known providers: {known}.") from None
 
 
+def provider_title(name: str) -> str:
+    """Return what people call a provider; of one that this version does not know, its name."""
+    info = PROVIDERS.get(name)
+    return info.title if info is not None else name
+
+
 def foreign_key_hint(name: str, key: str) -> str | None:
     """Return what to do about a key that looks like another provider's, None for one that does not."""
     info = PROVIDERS.get(name)
     if info is not None and key.startswith(info.key_prefixes):
         return None
     owner = next((other for other in PROVIDERS.values() if key.startswith(other.key_prefixes)), None)
-    return f"It looks like a key of {owner.title}. If it is: gputui auth login {owner.name}" if owner else None
+    return f"It looks like a key of {owner.title}. If it is, run: gputui auth login {owner.name}" if owner else None
 
 
 def client_class(name: str) -> type:

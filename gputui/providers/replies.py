@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from gputui.model.errors import AuthError, Gone, Malformed, ProviderError, RateLimited, Rejected, Transient
+from gputui.providers.registry import provider_title
 from gputui.providers.unreachable import Why, proxy_refused
 
 
@@ -47,11 +48,11 @@ def parse_body(body: bytes, shape: type[BaseModel] | None = None) -> tuple[Any, 
     """
     if not body.strip():
         return None, False
-    with contextlib.suppress(ValueError):
     if shape is not None:
         with contextlib.suppress(ValueError):
             answer = shape.model_validate_json(body)
             return {**vars(answer), **(answer.model_extra or {})}, False
+    with contextlib.suppress(ValueError):
         return from_json(body), False  # twice as fast, but it refuses a little that `json` takes
     try:
         return json.loads(body), False
@@ -73,7 +74,7 @@ def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
 
 def default_error(provider: str, reply: Reply, now_ms: int) -> ProviderError:
     """Class an answer by its status alone. A page of a proxy or firewall is never read as a dead key."""
-    status, operation = reply.status, reply.operation
+    title, status, operation = provider_title(provider), reply.status, reply.operation
     facts: dict[str, Any] = {
         "provider": provider,
         "operation": operation,
@@ -83,75 +84,73 @@ def default_error(provider: str, reply: Reply, now_ms: int) -> ProviderError:
     text = message_in(reply.data)
     said = f" It said: {text}" if text else ""
     if status == 407 or (status in (401, 403) and reply.is_page):
-        why = _turned_away(provider, reply)
+        why = _turned_away(title, reply)
         return Transient(why.message, hint=why.hint, may_exist=False, **facts)
     if status == 401:
-        return AuthError(f"{provider} refused the key ({status}).{said}", hint=new_key_hint(provider), **facts)
+        return AuthError(f"{title} refused the key ({status}).{said}", hint=new_key_hint(provider), **facts)
     if status == 403:
         return AuthError(
-            f"{provider} does not allow this key to {operation} (403).{said}",
+            f"{title} does not allow this key to {operation} (403).{said}",
             lacks_permission=True,
             hint="Give the key that permission at the provider, or use a key that has it.",
             **facts,
         )
     if status == 404 and reply.data is not None:
-        return Gone(f"{provider} knows no such thing (404, {operation}).{said}", **facts)
+        return Gone(f"{title} knows no such thing (404, {operation}).{said}", **facts)
     if status == 429:
         return RateLimited(
-            f"{provider} asks to slow down (429).", retry_after_s=retry_after_s(reply.headers, now_ms), **facts
+            f"{title} asks to slow down (429).", retry_after_s=retry_after_s(reply.headers, now_ms), **facts
         )
     if status >= 500 or status == 408:
         return Transient(
-            f"{provider} failed for a moment ({status}, {operation}).{said}", hint="Try again in a minute.", **facts
+            f"{title} failed for a moment ({status}, {operation}).{said}", hint="Try again in a minute.", **facts
         )
     if 300 <= status < 400:
         return Malformed(
-            f"{provider} sent us elsewhere instead of answering {operation} ({status}{_target_of(reply)}).",
-            hint=_portal_hint(provider),
+            f"{title} sent us elsewhere instead of answering {operation} ({status}{_target_of(reply)}).",
+            hint=_portal_hint(title),
             **facts,
         )
     if reply.data is None:
         return Malformed(
-            f"{provider} answered {status} to {operation} with something that makes no sense.",
-            hint=f"Check the proxy and the URL set for {provider}.",
+            f"{title} answered {status} to {operation} with something that makes no sense.",
+            hint=f"Check the proxy and the URL set for {title}.",
             **facts,
         )
-    return Rejected(f"{provider} refused to {operation} ({status}).{said}", **facts)
+    return Rejected(f"{title} refused to {operation} ({status}).{said}", **facts)
 
 
-def unreadable(provider: str, reply: Reply) -> Malformed:
+def unreadable(title: str, reply: Reply) -> Malformed:
     """Return the error for a success whose body is no JSON."""
     if "html" in reply.headers.get("content-type", "").lower():
-        return Malformed(
-            f"A web page came instead of {provider}'s answer to {reply.operation}.", hint=_portal_hint(provider)
-        )
+        return Malformed(f"A web page came instead of {title}'s answer to {reply.operation}.", hint=_portal_hint(title))
     return Malformed(
-        f"The answer of {provider} to {reply.operation} is not JSON, or was cut off on the way.",
+        f"The answer of {title} to {reply.operation} is not JSON, or was cut off on the way.",
         hint="Try again; if it stays so, check whether a proxy sits in between.",
     )
 
 
 def new_key_hint(provider: str) -> str:
     """Return what to do about a key that is refused."""
-    return f"It may be mistyped, expired or revoked. Make a new one there, then: gputui auth login {provider}"
+    return f"It may be mistyped, expired or revoked. Make a new one there and run: gputui auth login {provider}"
 
 
-def _portal_hint(provider: str) -> str:
-    return f"Log in to this network's portal if it has one; else check the proxy and the URL set for {provider}."
+def _portal_hint(title: str) -> str:
+    return f"Log in to this network's portal if it has one; else check the proxy and the URL set for {title}."
 
 
-def _turned_away(provider: str, reply: Reply) -> Why:
+def _turned_away(title: str, reply: Reply) -> Why:
     """Return who answered in the provider's place, and the next step; it says nothing about the key."""
     status = reply.status
     if status == 407:
-        return proxy_refused(provider, str(status))
+        return proxy_refused(title, str(status))
     if "cf-ray" in reply.headers:
         return Why(
-            f"Cloudflare, in front of {provider}, turned this request away ({status}).",
+            f"Cloudflare, in front of {title}, turned this request away ({status}).",
             "The key may be fine. Try again later, or from another network without a VPN.",
         )
     return Why(
-        f"Something between here and {provider} answered {status} with a page: a proxy or a firewall.",
+        f"Something between here and {title} answered {status} with a page: a proxy or a firewall.",
         "The key may be fine. Check the network path.",
     )
 

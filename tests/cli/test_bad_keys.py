@@ -142,7 +142,7 @@ def test_a_key_file_may_end_with_a_line_break(
 @pytest.mark.parametrize(
     ("status", "body", "headers", "code", "words"),
     [
-        (401, '{"error": "no such key"}', {}, 4, "huddle refused the key (401)"),
+        (401, '{"error": "no such key"}', {}, 4, "Huddle refused the key (401)"),
         (403, '{"error": "forbidden"}', {}, 4, "does not allow this key"),
         (403, "error code: 1010", {"CF-Ray": "1-FRA"}, 7, "Cloudflare"),
         (407, "<html>", {"Content-Type": "text/html"}, 7, "The proxy"),

@@ -194,4 +194,4 @@ def test_a_reader_that_leaves_is_no_error_message() -> None:
 def test_stdout_is_one_json_document_and_talk_is_on_stderr(cli: Any) -> None:
     said = cli("pricing", "--json")
     assert json.loads(said.out)["status"] == "ok"
-    assert "Asking mock" in said.err
+    assert "Asking Mock" in said.err

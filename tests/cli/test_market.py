@@ -31,7 +31,7 @@ OFFER_KEYS = {
 
 def test_pricing_asks_who_was_never_asked_and_then_nobody(cli: Any) -> None:
     first = cli("pricing", "--gpu", "H100", "--json")
-    assert "Asking mock" in first.err
+    assert "Asking Mock" in first.err
     assert {row["gpu"] for row in first.data} <= {"H100", "H100-SXM", "H100-PCIE", "H100-NVL"}
     assert {row["provider"] for row in first.data} == {"mock"}
     second = cli("pricing", "--gpu", "H100", "--json")
@@ -42,10 +42,10 @@ def test_pricing_asks_who_was_never_asked_and_then_nobody(cli: Any) -> None:
 def test_pricing_asks_again_when_prices_are_old_or_when_told_to(cli: Any, desk: Desk) -> None:
     keep_offers(desk, make_offer(desk))
     assert "Asking" not in cli("pricing").err
-    assert "Asking mock" in cli("pricing", "--refresh").err
+    assert "Asking Mock" in cli("pricing", "--refresh").err
     keep_offers(desk, make_offer(desk), age_ms=301_000)
     assert "Asking" not in cli("pricing", "--cached").err
-    assert "Asking mock" in cli("pricing").err
+    assert "Asking Mock" in cli("pricing").err
 
 
 def test_prices_are_per_gpu_and_the_cheapest_in_stock_is_the_best(cli: Any, desk: Desk) -> None:

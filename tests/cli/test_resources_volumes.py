@@ -10,6 +10,7 @@ import pytest
 from gputui.core.desk import Desk
 from gputui.model.volumes import VolumeOrderState
 from gputui.providers.base import HasVolumes
+from gputui.providers.registry import provider_title
 
 pytestmark = pytest.mark.usefixtures("simulated")
 
@@ -41,7 +42,7 @@ def test_a_volume_from_its_making_to_the_proof_that_it_is_gone(
     assert "data" in shown.out
     assert (price or "–") in shown.out
     gone = cli("volumes", "delete", "data", "--yes")
-    assert (gone.code, gone.out) == (0, f"data is gone: {provider} no longer lists it.\n")
+    assert (gone.code, gone.out) == (0, f"data is gone: {provider_title(provider)} no longer lists it.\n")
     assert cli("volumes", "list", "--json").data == []
     again = cli("volumes", "delete", "data", "--yes", "--json")
     assert (again.code, again.error["code"]) == (3, "not_found")
@@ -81,7 +82,7 @@ def test_not_waiting_only_writes_the_wish(cli: Any, desk: Desk) -> None:
     made = cli("volumes", "create", "data", *RUNPOD, "--yes", "--no-wait", "--json").data
     assert (made["state"], made["is_over"], made["volume_id"]) == ("intended", False, None)
     assert desk.volume_order(made["order_id"]).state is VolumeOrderState.INTENDED
-    assert "data is being made at runpod" in cli("volumes", "list").err
+    assert "data is being made at RunPod" in cli("volumes", "list").err
 
 
 @pytest.mark.usefixtures("no_agent")

@@ -251,7 +251,7 @@ def test_without_capacity_anywhere_the_job_fails_and_says_what_was_tried(play: C
         shop.world.faults.set(no_capacity=1.0)
         report = await shop.finished(shop.submit())
         assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "no_capacity")
-        assert "huddle" in (report.job.error or "")
+        assert "Huddle" in (report.job.error or "")
         assert machines_ever(shop) == 0
 
     play(scene)

@@ -15,7 +15,7 @@ import pytest
 from gputui.model.errors import AuthError, Malformed, ProviderError, Transient, Unreachable, UsageError
 from gputui.model.keys import check_key_text
 from gputui.providers.redaction import strike_out
-from gputui.providers.registry import PROVIDERS, ClientContext, foreign_key_hint, make_client
+from gputui.providers.registry import PROVIDERS, ClientContext, foreign_key_hint, make_client, provider_title
 from gputui.sim.vtime import VirtualClock, run_virtual
 
 KEY = "fake-key-abcdef-0123456789"
@@ -73,6 +73,8 @@ class TestRefused:
         answer = httpx.Response(401, json={"error": f"bad key {KEY}, or {KEY[:14]}…"})
         error = await told(provider, answer, tmp_path, ask="check_key")
         assert type(error) is AuthError
+        assert error.message.startswith(provider_title(provider))
+        assert error.provider == provider
         assert not error.lacks_permission
         assert KEY[:14] not in error.message
         assert f"gputui auth login {provider}" in (error.hint or "")

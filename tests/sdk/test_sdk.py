@@ -130,7 +130,7 @@ def test_a_machine_list_that_is_incomplete_warns(monkeypatch: pytest.MonkeyPatch
         raise Unreachable("mock cannot be reached.", provider="mock")
 
     monkeypatch.setattr(MockClient, "list_machines", fail)
-    with GPU() as gpu, pytest.warns(RuntimeWarning, match="mock could not be asked"):
+    with GPU() as gpu, pytest.warns(RuntimeWarning, match="Mock could not be asked"):
         assert gpu.machines() == []
 
 

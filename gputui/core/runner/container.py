@@ -33,6 +33,7 @@ from gputui.core.runner.protocol import (
 from gputui.model.errors import UsageError
 from gputui.model.logs import LogPage
 from gputui.model.types import JobSpec, Placement
+from gputui.providers.registry import provider_title
 
 # What is left of a job in the container's own file system keeps a restarted container from running it twice.
 _SCRIPT = """\
@@ -111,7 +112,7 @@ def container_start(
     """
     if not spec.image:
         raise UsageError(
-            f"{placement.provider} runs images; the job names none.",
+            f"{provider_title(placement.provider)} runs images; the job names none.",
             field="image",
             hint="Say which, such as --image pytorch/pytorch:latest.",
         )

@@ -49,7 +49,7 @@ class RunPodCalls:
             secrets=(key,),
             map_error=refusals.graphql_error_in,
             transport=context.transport,
-            pacer=Pacer(folder, f"{PROVIDER}-graphql", limits.GRAPHQL_PACES, clock=clock),
+            pacer=Pacer(folder, PROVIDER, limits.GRAPHQL_PACES, clock=clock, beside="graphql"),
         )
 
     async def aclose(self) -> None:

@@ -78,7 +78,7 @@ def _meaning(reply: Reply, data: dict[str, Any], now_ms: Ms) -> ProviderError:
     code, text = code_in(data), text_in(data)
     said = f" It said: {text}" if text else ""
     if code == "auth_error" or _BAD_KEY.search(text):
-        return AuthError(f"{PROVIDER} refused the key.{said}", hint=new_key_hint(PROVIDER))
+        return AuthError(f"Vast.ai refused the key.{said}", hint=new_key_hint(PROVIDER))
     if _OFFER_TAKEN in code or _OFFER_TAKEN in text:
         return NoCapacity(f"This offer at Vast.ai is taken or withdrawn.{said}")
     if code == "resources_unavailable":
@@ -111,7 +111,7 @@ def _not_allowed(reply: Reply, said: str) -> AuthError:
     group = limits.PERMISSIONS.get(reply.operation)
     wanted = f"the permission {group}" if group else "that permission"
     return AuthError(
-        f"{PROVIDER} does not allow this key to {reply.operation} ({reply.status}).{said}",
+        f"Vast.ai does not allow this key to {reply.operation} ({reply.status}).{said}",
         lacks_permission=True,
         hint=f"Give it {wanted} at cloud.vast.ai, under Keys, or use a key that has it.",
     )
