@@ -1,4 +1,4 @@
-"""Why a machine is no longer needed: what counts as lost, for how long one is waited for, and when it is too dear."""
+"""Why a machine is no longer needed: what counts as lost, for how long one is waited for, when it is too dear or off."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gputui.core.journal import outliving
 from gputui.model.states import JobStatus, MachineState
 from gputui.model.types import Job, Machine, Placement
 from gputui.model.units import Ms, format_usd
+from gputui.providers.registry import provider_title
 from gputui.store import jobs as job_store
 from gputui.store.alarms import AlarmKind
 from gputui.store.vitals import load_vitals
@@ -135,3 +136,20 @@ class PriceGuard:
             sentence = f"{why}; there is no cap, so it goes on"
             self._crew.journal.note(self._job.id, sentence, placement_id=self._placement.id, facts=facts)
         return None
+
+
+def watch_power(crew: Crew, job: Job, machine: Machine) -> None:
+    """Tell, loudly, of a rented machine that is off and still billed. It is not ended: what is on its disk is the user's."""
+    if machine.state is not MachineState.STOPPED or machine.present_rate_micro_usd_per_hour == 0:
+        crew.alarms.end(AlarmKind.SWITCHED_OFF, machine.id)
+        return
+    title = provider_title(machine.provider)
+    crew.alarms.sound(
+        AlarmKind.SWITCHED_OFF,
+        machine.id,
+        f"The {title} machine of {job.name} is off ({machine.raw_state}) and still billed.",
+        f"Start it at {title}; or, to end it with all that is on it, run: gputui jobs stop {job.name}",
+        provider=machine.provider,
+        job_id=job.id,
+        rate=machine.present_rate_micro_usd_per_hour,
+    )

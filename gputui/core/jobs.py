@@ -292,7 +292,7 @@ class JobDriver:
 
     async def _settle(self, job: Job, placement: Placement, gone_ms: Ms) -> None:
         """Close the ledger of a machine that is gone and move its job on, in one transaction."""
-        for kind in (AlarmKind.UNDYING, AlarmKind.DEARER, AlarmKind.NO_IDLE_STOP):
+        for kind in (AlarmKind.UNDYING, AlarmKind.DEARER, AlarmKind.SWITCHED_OFF, AlarmKind.NO_IDLE_STOP):
             self._crew.alarms.end(kind, placement.machine_id or "")
         await self._until_written(lambda: self._write_settled(job, placement, gone_ms))
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from gputui.core.crew import DEFAULT_SSH_USER, Crew
-from gputui.core.endings import Ending, Patience, PriceGuard, ending_of_loss, known_since_ms
+from gputui.core.endings import Ending, Patience, PriceGuard, ending_of_loss, known_since_ms, watch_power
 from gputui.core.journal import Entry
 from gputui.core.runner.base import Runner, ShellRunner
 from gputui.core.runner.container import ContainerRunner
@@ -240,6 +240,8 @@ class Tenancy:
                 return self._dead(machine)
             if too_dear := price.check(machine):
                 return too_dear
+            if machine is not None:
+                watch_power(self._crew, self.job, machine)
             is_known = is_known or await self._get_to_know()
             await self._pause(SLOWEST_POLL_S if left_s is None else min(SLOWEST_POLL_S, left_s))
 

@@ -14,6 +14,7 @@ class AlarmKind(StrEnum):
     DISK_FULL = "disk-full"
     UNDYING = "undying"
     DEARER = "dearer"
+    SWITCHED_OFF = "switched-off"
     LOST = "lost"
     KEY_REFUSED = "key-refused"
     OTHER_ACCOUNT = "other-account"

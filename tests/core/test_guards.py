@@ -18,6 +18,7 @@ from gputui.local.config import AgentConfig, Config
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
 from gputui.model.units import usd_to_micro
+from gputui.providers.base import StopsMachines
 from gputui.sim.machine import SimMachine
 from gputui.sim.truth import truth_of
 from gputui.sim.vtime import run_virtual
@@ -380,3 +381,36 @@ def test_each_provider_has_its_own_patience_and_the_user_the_last_word(
             assert limit_s <= waited_s <= limit_s + 15
 
     run_virtual(whole())
+
+
+# Switched off
+
+
+@pytest.mark.parametrize(
+    ("provider", "image"), [("runpod", "runpod/pytorch:1.0"), ("vastai", "pytorch"), ("tensordock", None)]
+)
+def test_a_rented_machine_that_is_off_is_told_with_what_it_costs_and_kept(
+    play: Callable[[Play], None], provider: str, image: str | None
+) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        job_id = await running(shop, provider=provider, kind=JobKind.MACHINE, command=None, env={}, image=image)
+        machine_id = machine_of(shop, job_id).id
+        client = shop.desk.client(provider)
+        assert isinstance(client, StopsMachines)
+        await client.stop_machine(machine_id)
+        await asyncio.sleep(120)
+        off = await client.get(machine_id)
+        [alarm] = shop.desk.alarms()
+        assert (alarm.kind, alarm.subject, alarm.job_id) == (AlarmKind.SWITCHED_OFF, machine_id, job_id)
+        assert alarm.rate_micro_usd_per_hour == off.present_rate_micro_usd_per_hour != 0
+        await client.start_machine(machine_id)
+        await asyncio.sleep(120)
+        assert shop.desk.alarms() == []
+        await client.stop_machine(machine_id)
+        await asyncio.sleep(600)
+        assert shop.desk.job(job_id).job.status is JobStatus.RUNNING
+        shop.desk.request_stop(job_id)
+        await shop.finished(job_id)
+        assert shop.desk.alarms() == []
+
+    play(scene)
