@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from agent_world import AgentWorld, agent_world
 
+from gputui.core.adoption import adopt
 from gputui.core.sweep import SIGHTING_GAP_S
 from gputui.model.errors import GuardRefused
+from gputui.model.ids import Ids
 from gputui.model.states import JobStatus, PlacementState
-from gputui.model.types import CreateRequest, JobKind, Machine
+from gputui.model.types import CreateRequest, Job, JobKind, Machine
 from gputui.model.units import usd_to_micro
 from gputui.sim.truth import truth_of
 from gputui.sim.vtime import run_virtual
+from gputui.store.db import open_store
 
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
@@ -132,5 +136,30 @@ def test_only_what_is_lost_can_be_taken(play: Callable[..., None]) -> None:
         with pytest.raises(GuardRefused, match="being ended"):
             shop.desk.adopt(other)
         assert len([report for report in shop.desk.jobs() if not report.job.status.is_final]) == 1
+
+    play(scene)
+
+
+def test_of_two_views_that_take_it_at_once_one_gets_it(play: Callable[..., None]) -> None:
+    async def scene(shop: AgentWorld) -> None:
+        lost = await lose(shop)
+        taken: list[Job] = []
+
+        class Overtaken(Ids):
+            """Those of a view that has seen that the machine is lost; the other one is quicker to write."""
+
+            def ulid(self) -> str:
+                if not taken:
+                    taken.append(shop.desk.adopt(lost))
+                return super().ulid()
+
+        with (
+            closing(open_store(shop.desk.store.path)) as own_connection,
+            pytest.raises(GuardRefused, match="has a job"),
+        ):
+            clock = shop.desk.clock
+            adopt(own_connection, lost, clock=clock, ids=Overtaken(clock), profile="test", key_print=None)
+        live = [report.job.id for report in shop.desk.jobs() if not report.job.status.is_final]
+        assert live == [job.id for job in taken]
 
     play(scene)
