@@ -12,7 +12,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from random import Random
 
 from gputui.model.units import Ms
@@ -31,6 +32,16 @@ EXIT_TERM = 143
 EXIT_KILL = 137
 
 TimedLine = tuple[float, str]
+
+
+class Output(tuple[TimedLine, ...]):
+    """Lines, in order, with the seconds since the start at which each is due."""
+
+    @cached_property
+    def rendered(self) -> tuple[list[float], list[int], bytes]:
+        """Return the due times, the end offset after each count of lines, and the whole text."""
+        encoded = [f"{text}\n".encode() for _, text in self]
+        return [at_s for at_s, _ in self], [0, *accumulate(map(len, encoded))], b"".join(encoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +133,14 @@ def pull_error(image: str) -> str | None:
     return None
 
 
-def printed(timed: tuple[TimedLine, ...], elapsed_s: float) -> bytes:
+def printed(output: Output, elapsed_s: float) -> bytes:
     """Return the bytes of all lines due within `elapsed_s` seconds."""
-    times, offsets, text = _rendered(timed)
+    times, offsets, text = output.rendered
     return text[: offsets[bisect_right(times, elapsed_s)]]
 
 
 @lru_cache(maxsize=64)
-def pull_lines(image: str) -> tuple[TimedLine, ...]:
+def pull_lines(image: str) -> Output:
     """Return what a simulated `docker pull` prints, with the seconds at which each line is due."""
     random = Random(_seed(image, "pull"))
     name, _, tag = image.partition(":")
@@ -138,11 +149,11 @@ def pull_lines(image: str) -> tuple[TimedLine, ...]:
     texts += [f"{layer}: Pulling fs layer" for layer in layers]
     texts += [f"{layer}: {verb} complete" for layer in layers for verb in ("Download", "Pull")]
     texts += [f"Digest: sha256:{random.getrandbits(256):064x}", f"Status: Downloaded newer image for {image}"]
-    return tuple((PULL_S * position / len(texts), text[:MAX_COLUMNS]) for position, text in enumerate(texts))
+    return Output((PULL_S * position / len(texts), text[:MAX_COLUMNS]) for position, text in enumerate(texts))
 
 
 @lru_cache(maxsize=64)
-def lines(workload: Workload) -> tuple[TimedLine, ...]:
+def lines(workload: Workload) -> Output:
     """Return what the workload prints, in order, with the seconds since its start at which each line is due.
 
     At most about 2,000 lines of at most 110 columns, all within the workload's duration.
@@ -157,7 +168,7 @@ def lines(workload: Workload) -> tuple[TimedLine, ...]:
     closing = _failure(workload, random) if workload.exit_code else _summary(random, duration_s)
     span_s = duration_s - train_end_s
     timed += [(train_end_s + span_s * position / (len(closing) + 1), text) for position, text in enumerate(closing, 1)]
-    return tuple((at_s, text[:MAX_COLUMNS]) for at_s, text in timed)
+    return Output((at_s, text[:MAX_COLUMNS]) for at_s, text in timed)
 
 
 def gpu_figures(run: WorkloadRun | None, now_ms: Ms) -> tuple[int, int, int, float]:
@@ -245,16 +256,6 @@ def _failure(workload: Workload, random: Random) -> list[str]:
         error,
         f"(simulated) exit code {workload.exit_code}",
     ]
-
-
-@lru_cache(maxsize=64)
-def _rendered(timed: tuple[TimedLine, ...]) -> tuple[list[float], list[int], bytes]:
-    """Return the due times, the end offset after each count of lines, and the whole text."""
-    encoded = [f"{text}\n".encode() for _, text in timed]
-    offsets = [0]
-    for line in encoded:
-        offsets.append(offsets[-1] + len(line))
-    return [at_s for at_s, _ in timed], offsets, b"".join(encoded)
 
 
 def _one_line(command: str) -> str:
