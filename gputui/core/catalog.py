@@ -41,6 +41,7 @@ class PriceCell:
     offer_id: str
     region: str | None
     offer_count: int
+    sold_out_count: int
     fetched_at_ms: Ms
 
 
@@ -125,16 +126,19 @@ def price_matrix(store: Store, *, gpu: str | None = None, providers: Sequence[st
         cells = rows.setdefault(cell.gpu, {})
         in_stock = cells.get(cell.provider)  # what can be had comes before what is sold out
         if in_stock is not None:
-            cells[cell.provider] = replace(in_stock, offer_count=in_stock.offer_count + cell.offer_count)
+            both = in_stock.offer_count + cell.offer_count
+            cells[cell.provider] = replace(in_stock, offer_count=both, sold_out_count=cell.offer_count)
             continue
+        stock = Stock(cell.stock) if cell.stock else None
         cells[cell.provider] = PriceCell(
             provider=cell.provider,
             gpu=cell.gpu,
             price_micro_usd_per_gpu_hour=cell.price_micro_usd_per_gpu_hour,
-            stock=Stock(cell.stock) if cell.stock else None,
+            stock=stock,
             offer_id=cell.offer_id,
             region=cell.region,
             offer_count=cell.offer_count,
+            sold_out_count=cell.offer_count if stock is Stock.NONE else 0,
             fetched_at_ms=cell.fetched_at_ms,
         )
     last = len(ORDER)

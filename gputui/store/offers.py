@@ -138,6 +138,15 @@ def load_offers(
     return [offer_from_row(row) for row in store.read(sql, parameters)]
 
 
+def load_cheapest_offers(store: Store, *, gpu: str, provider: str, limit: int) -> list[Offer]:
+    """Return a provider's first offers of a model: those in stock before those sold out, the cheapest per GPU first."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM offers WHERE provider = ? AND gpu = ? "
+        "ORDER BY stock IS 'none', price_micro_usd_per_hour / gpu_count, price_micro_usd_per_hour, id LIMIT ?"
+    )
+    return [offer_from_row(row) for row in store.read(sql, (provider, gpu, limit))]
+
+
 def load_listing(store: Store, provider: str) -> list[Offer]:
     """Return every offer of a provider, by id, without its `native` part, which only an order needs.
 

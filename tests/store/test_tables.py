@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from gputui.core.catalog import price_matrix
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, JobSpec, Offer, Placement, Stock
 from gputui.store import agents, jobs, offers, usage, wishes
@@ -86,6 +87,18 @@ def test_the_cheapest_is_per_gpu_and_prefers_what_is_in_stock(store: Store) -> N
         ("mock:1", 2_000_000, 2),
         ("mock:3", 1_000_000, 1),
     ]
+    best = offers.load_cheapest_offers(store, gpu="H100-SXM", provider="mock", limit=9)
+    assert [found.id for found in best] == ["mock:1", "mock:2", "mock:3"]
+    [cell] = [row.cells["mock"] for row in price_matrix(store)]
+    assert (cell.offer_id, cell.offer_count, cell.sold_out_count) == ("mock:1", 3, 1)
+
+
+def test_a_large_machine_that_is_cheap_per_gpu_is_found_among_many_small_ones(store: Store) -> None:
+    small = [offer(n, price_micro_usd_per_hour=2_000_000 + n) for n in range(1, 600)]
+    large = offer(0, price_micro_usd_per_hour=8_000_000, gpu_count=8)
+    offers.replace_snapshot(store, "mock", [*small, large], now_ms=1, latency_ms=1)
+    best = offers.load_cheapest_offers(store, gpu="H100-SXM", provider="mock", limit=2)
+    assert [found.id for found in best] == ["mock:0", "mock:1"]
 
 
 def test_price_history_keeps_changes_only(store: Store) -> None:

@@ -184,7 +184,7 @@ def _cell(cell: PriceCell | None, column: Column, width: int, *, is_cursor: bool
 class CellView:
     """What is behind a cell: its offers as quotes, the cheapest first and sold-out ones last.
 
-    `offer_count` counts all of them, `quotes` may hold fewer; `source` says with which key they were fetched, `past` what
+    The counts are of all of them, `quotes` may hold fewer; `source` says with which key they were fetched, `past` what
     the price was over the last days.
     """
 
@@ -192,6 +192,7 @@ class CellView:
     gpu: str
     quotes: Sequence[Quote]
     offer_count: int
+    sold_out_count: int
     billing: BillingRule
     boot_s: int
     source: str
@@ -268,9 +269,8 @@ def _prices(view: CellView, width: int) -> Content:
 
 
 def _count(view: CellView) -> str:
-    sold_out = sum(quote.offer.stock is Stock.NONE for quote in view.quotes)
     offers = f"{view.offer_count} offer{'s' if view.offer_count != 1 else ''}"
-    return f"{offers}, {sold_out} sold out" if sold_out else offers
+    return f"{offers}, {view.sold_out_count} sold out" if view.sold_out_count else offers
 
 
 def _offer_line(quote: Quote, width: int) -> Content:

@@ -18,7 +18,7 @@ from gputui.core import catalog, price_history, routing
 from gputui.core.accounts import Account
 from gputui.core.catalog import PriceRow
 from gputui.core.price_history import Trend
-from gputui.model.types import JobKind, JobSpec, Stock
+from gputui.model.types import JobKind, JobSpec, Offer
 from gputui.providers.registry import PROVIDERS, provider_info
 from gputui.store import offers as offer_store
 from gputui.tui import bindings
@@ -29,7 +29,7 @@ from gputui.tui.widgets.matrix_table import MatrixTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
-_DETAIL_OFFERS = 500
+_COUNTED_OFFERS = 500
 _AGE_EVERY_MS = 10_000
 
 
@@ -130,7 +130,7 @@ class MatrixScreen(MarketScreen):
             return
         provider = table.provider if table.cell is not None else None
         offers = offer_store.load_offers(
-            self.desk.store, gpus=[table.key], providers=[provider] if provider else None, limit=_DETAIL_OFFERS
+            self.desk.store, gpus=[table.key], providers=[provider] if provider else None, limit=_COUNTED_OFFERS
         )
         # Some models come only several to a machine: ask for what there is.
         count = min((offer.gpu_count for offer in offers), default=1)
@@ -214,17 +214,16 @@ class MatrixScreen(MarketScreen):
             return
         info = provider_info(column.name)
         facts = catalog.provider_facts()[column.name]
-        providers = [column.name] if column.usable else []
-        offers = offer_store.load_offers(self.desk.store, gpus=[table.key], providers=providers, limit=_DETAIL_OFFERS)
+        offers = self._cheapest(table.key, column.name) if column.usable else []
         spec = JobSpec(gpu=table.key, kind=JobKind.MACHINE, expected_s=self._expected_s)
-        quotes = sorted((routing.quote(offer, spec, facts) for offer in offers), key=_by_price_in_stock)
+        quotes = [routing.quote(offer, spec, facts) for offer in offers]
         account = next((account for account in self.gputui.accounts if account.info.name == column.name), None)
-        count = table.cell.offer_count if table.cell is not None else 0
         view = matrix.CellView(
             column,
             table.key,
             quotes,
-            count,
+            table.cell.offer_count if table.cell is not None else 0,
+            table.cell.sold_out_count if table.cell is not None else 0,
             info.billing,
             info.typical_boot_s,
             _source(account),
@@ -244,6 +243,10 @@ class MatrixScreen(MarketScreen):
             self.query_one("#cell-age", Painted).show(lambda width: matrix.cell_age(view, width, now_ms=now_ms))
 
     def _why_empty(self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column]) -> Content:
+    def _cheapest(self, gpu: str, provider: str) -> list[Offer]:
+        limit = self.app.size.height  # no more can be seen
+        return offer_store.load_cheapest_offers(self.desk.store, gpu=gpu, provider=provider, limit=limit)
+
         if rows:
             return matrix.empty(
                 [(f"No GPU has “{plain(self._filter)}” in its name.", ""), ("esc clears the filter", "$muted")]
@@ -286,11 +289,6 @@ class MatrixScreen(MarketScreen):
                 self.gputui.run_outside([sys.executable, "-m", "gputui", "demo"])
         except SuspendNotSupported:
             self.notify("This terminal cannot be lent to the demo. Run: gputui demo", markup=False)
-
-
-def _by_price_in_stock(quote: routing.Quote) -> tuple[bool, int]:
-    offer = quote.offer
-    return offer.stock is Stock.NONE, offer.price_micro_usd_per_hour // max(1, offer.gpu_count)
 
 
 def _source(account: Account | None) -> str:
