@@ -18,6 +18,7 @@ from gputui.model.types import Stock
 from gputui.model.units import HOUR_S, Ms
 from gputui.store.db import Store
 from gputui.store.offers import load_listing, load_statuses
+from gputui.tui.terminal import collector_held
 
 # When a provider's offers were fetched, and how many there were: they are read again when this changes.
 Stamp = tuple[Ms | None, int]
@@ -83,14 +84,15 @@ def stamps_of(store: Store, providers: Sequence[str] | None) -> dict[str, Stamp]
 def reread(book: Book, store: Store, arrangement: Arrangement, stamps: Mapping[str, Stamp]) -> Book:
     """Return the book as it is now: providers with a new stamp read again, everything priced and in order."""
     keep = book.quotes if book.arrangement.expected_s == arrangement.expected_s else {}
-    quotes = {
-        name: keep[name]
-        if name in keep and book.stamps.get(name) == stamp
-        else quotes_for(load_listing(store, name), expected_s=arrangement.expected_s)
-        for name, stamp in stamps.items()
-    }
-    listing = Listing(_in_order([quote for some in quotes.values() for quote in some], arrangement))
-    listing.prepare()
+    with collector_held():
+        quotes = {
+            name: keep[name]
+            if name in keep and book.stamps.get(name) == stamp
+            else quotes_for(load_listing(store, name), expected_s=arrangement.expected_s)
+            for name, stamp in stamps.items()
+        }
+        listing = Listing(_in_order([quote for some in quotes.values() for quote in some], arrangement))
+        listing.prepare()
     return replace(book, arrangement=arrangement, stamps=dict(stamps), quotes=quotes, listing=listing)
 
 

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ _END_S = 5.0
 """How long the interface may take to end once its terminal is gone: what it still writes may block for ever."""
 _READ_S = 600.0
 _SSH_FAILED = 255
+_LOOK_THROUGH_ALL_EVERY_S = 600.0
+_all_looked_through_s = time.monotonic()
 
 
 async def run_in_terminal(app: GputuiApp, *, mouse: bool = True) -> None:
@@ -43,9 +47,30 @@ async def run_in_terminal(app: GputuiApp, *, mouse: bool = True) -> None:
 
 
 def calm_collector() -> None:
-    """Keep Python from looking through everything for garbage while lines run by: 60 ms each time can be seen."""
+    """Have Python look for garbage often and at little, while lines run by: 60 ms at once can be seen."""
     gc.freeze()  # what was loaded until now stays anyway
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(5_000, 10, 10)
+    gc.enable()
+
+
+@contextmanager
+def collector_held() -> Iterator[None]:
+    """Within this, tens of thousands of things that stay for long are made: Python does not look through them for garbage.
+
+    Looking takes a tenth of a second, as a rule while somebody types. What is let go later is freed all the same, but for
+    rings of things that refer to each other: for those everything is looked through now and then.
+    """
+    global _all_looked_through_s
+    if time.monotonic() - _all_looked_through_s >= _LOOK_THROUGH_ALL_EVERY_S:
+        _all_looked_through_s = time.monotonic()
+        gc.unfreeze()
+    gc.collect()  # what is garbage before would stay, too
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def lend(argv: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -36,6 +36,8 @@ class BaseScreen(Screen[None]):
     HELP_TABLE: ClassVar[tuple[str, Sequence[tuple[str, str]]] | None] = None
     """A title and rows of what is to be known here besides keys."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_FROM, "-wide")]  # noqa: RUF012 - as Textual has it
+
+    _room_filled: Hashable = None
 
     def compose(self) -> ComposeResult:
         yield FrameHeader(self._crumbs())
@@ -93,7 +95,16 @@ class BaseScreen(Screen[None]):
         self.reload()
 
     def on_resize(self, _event: events.Resize) -> None:
-        self.call_after_refresh(self.reload)
+        self.call_after_refresh(self._fill_room)
+
+    @property
+    def room(self) -> Hashable:
+        """The sizes that `refresh_data` goes by: it is called again when they are others than they were."""
+        return self.app.size
+
+    def _fill_room(self) -> None:
+        if self.room != self._room_filled:
+            self.reload()
 
     def _compositor_refresh(self) -> None:
         # While the application starts or changes pages, Textual 8.2.8 paints the whole screen and throws that away.
@@ -102,6 +113,7 @@ class BaseScreen(Screen[None]):
 
     def reload(self) -> None:
         """Call `refresh_data`, and say so when the store cannot be read."""
+        self._room_filled = self.room
         try:
             self.refresh_data()
         except GputuiError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -118,6 +118,10 @@ class DeployScreen(BaseScreen):
     # What is shown
 
     def refresh_data(self) -> None:
+    @property
+    def room(self) -> Hashable:
+        return self.app.size, self.query_one("#right").size.height
+
         values = self._form.values
         reasons = deploy_options.unused(values)
         spec, mistakes = deploy_form.parse(values, unused=reasons)

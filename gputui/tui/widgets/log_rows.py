@@ -47,7 +47,7 @@ class LogRows(ScrollView):
         self._match_line: int | None = None
         self._marked: tuple[int, int] | None = None  # the place where marking began, and where it is now
         self._problem = ""
-        self._strips: LRUCache[int, list[Strip]] = LRUCache(512)  # the rows of each place
+        self._strips: LRUCache[int, list[Strip]] = LRUCache(256)  # the rows of each place
         self._strips_width = 0
         self._styles_known: dict[str, Style] = {}
         self._painted: tuple[object, list[tuple[int, Strip]]] = (None, [])

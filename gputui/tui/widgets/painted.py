@@ -43,6 +43,9 @@ class Painted(Widget):
         for region in changed_regions(before, after, width):
             self.refresh(region.translate((padding.left, padding.top)))
 
+    def on_resize(self) -> None:
+        self._painted_width = -1  # a painter may go by the height, too
+
     def _content(self, width: int) -> Content:
         if width != self._painted_width:
             self._painted = self._painter(width)

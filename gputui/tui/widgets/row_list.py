@@ -29,14 +29,14 @@ class RowList(ScrollView, can_focus=True):
     BINDINGS = bindings.LIST
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--cursor", "row-list--header"}
     DEFAULT_CSS = """
-    RowList { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    RowList { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: clip; }
     RowList > .row-list--cursor { background: $row-cursor; }
     RowList > .row-list--header { color: $muted; }
     """
 
     @dataclass
     class Moved(Message):
-        """The cursor is on another row. `key` is None when the list is empty."""
+        """The cursor was moved to another row; when rows come and go, whoever shows them knows."""
 
         row_list: RowList
         key: str | None
@@ -50,6 +50,7 @@ class RowList(ScrollView, can_focus=True):
 
     def __init__(self, painter: Painter, *, row_height: int = 1, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.auto_links = False  # there are none, and looking for them is a good part of the painting
         self._painter = painter
         self._row_height = row_height
         self._keys: list[str] = []
@@ -97,7 +98,6 @@ class RowList(ScrollView, can_focus=True):
             self._keep_in_place(row_before)
         else:
             self._show_cursor()
-            self.post_message(self.Moved(self, self.key))
         if len(self._keys) == count_before:
             self._repaint_changed()
         else:
