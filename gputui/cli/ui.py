@@ -24,3 +24,12 @@ def open_demo(*, mouse: bool = True) -> int:
     from gputui.tui.app import run_demo
 
     return run_demo(mouse=mouse)
+
+
+def _check_terminal() -> None:
+    term = os.environ.get("TERM", "")
+    if term in ("dumb", "unknown"):
+        raise UsageError(
+            f"The interface cannot be drawn on this terminal (TERM={term}): it has no cursor to move.",
+            hint="On the command line, try: gputui pricing",
+        )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import SystemCommand
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.reactive import Initialize, Reactive
 from textual.screen import Screen
 from textual.signal import Signal
@@ -26,6 +26,7 @@ from gputui.local.ui_state import load_ui_state, save_ui_state
 from gputui.model.errors import GputuiError
 from gputui.model.types import JobSpec
 from gputui.tui import bindings, thin_output
+from gputui.tui.colourless import Colourless
 from gputui.tui.commands import Commands, Palette
 from gputui.tui.crash import CrashLoggedApp
 from gputui.tui.frame_facts import load_frame_facts
@@ -61,7 +62,11 @@ class GputuiApp(CrashLoggedApp):
         self.demo = demo
         self.accounts: Sequence[Account] = ()
         self.facts: FrameFacts | None = None
-        self._ascii = AsciiFilter(enabled=desk.config.ui.ascii)
+        self._own_filters: list[LineFilter] = []
+        if desk.config.ui.ascii:
+            self._own_filters.append(AsciiFilter())
+        if os.environ.get("NO_COLOR"):
+            self._own_filters.append(Colourless(lambda: self.current_theme.dark))
         self.asking: dict[str, RefreshOutcome | None] = {}
         self._canvas = thin_output.Canvas()
         self._trail: list[str] = []
@@ -322,7 +327,9 @@ class GputuiApp(CrashLoggedApp):
         return fallback_variables(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), *([self._ascii] if self._ascii.enabled else [])]
+        """Return Textual's own filters, but for those of NO_COLOR: its greys are colours, too."""
+        filters = [some for some in super().get_line_filters() if not isinstance(some, Monochrome | NoColor)]
+        return [*filters, *self._own_filters]
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Ours replace Textual's own, which speak of things this program does not have."""

@@ -19,6 +19,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
+from gputui.tui.sixteen import of_sixteen
+
 # Attributes, foreground and background as the parameters of an SGR sequence.
 Look: TypeAlias = tuple[str, str, str]
 # A character with its look; the second half of a wide one has no character. None: what is there is not known.
@@ -106,7 +108,11 @@ def _put(line: list[Cell], x: int, end: int, strip: Strip, system: ColorSystem) 
 
 @lru_cache(maxsize=4096)
 def _look(style: Style, system: ColorSystem) -> Look:
-    colours = Style(color=style.color), Style(bgcolor=style.bgcolor)
+    color, bgcolor = style.color, style.bgcolor
+    if system is ColorSystem.STANDARD:
+        color = color and of_sixteen(color)
+        bgcolor = bgcolor and of_sixteen(bgcolor, is_background=True)
+    colours = Style(color=color), Style(bgcolor=bgcolor)
     fore, back = (Strip.render_ansi(colour, system) for colour in colours)
     attributes = Strip.render_ansi(style.without_color, system)
     return attributes, fore or "39", back or "49"
