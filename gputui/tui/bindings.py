@@ -239,8 +239,9 @@ PROVIDERS = _group(
 BILLING = _group(
     "This page",
     _key("billing.job", "enter,l", "open_job", "the job", "Show the job under the cursor", display="enter"),
-    _key("billing.before", "left_square_bracket", "month(1)", "month before", "Show the month before this one", display="["),
-    _key("billing.after", "right_square_bracket", "month(-1)", "month after", "Show the month after this one", display="]"),
+    _key("billing.before", "left_square_bracket", "month_before", "month before", "Show the month before this one",
+         display="["),
+    _key("billing.after", "right_square_bracket", "month_after", "month after", "Show the month after this one", display="]"),
 )  # fmt: skip
 
 CONNECT = _group(

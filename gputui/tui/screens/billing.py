@@ -122,6 +122,8 @@ class BillingScreen(AskingScreen):
     def obstacle(self, action: str) -> str | None:
         if action == "open_job" and self.is_mounted and self.table.key is None:
             return "There is no job under the cursor."
+        if action == "month_after" and not self._months_ago:
+            return "This is the present month."
         return None
 
     @on(RowList.Chosen)
@@ -129,10 +131,11 @@ class BillingScreen(AskingScreen):
         if not self.explain("open_job") and self.table.key is not None:
             self.gputui.open_job(self._rows[self.table.key].job.id)
 
-    def action_month(self, months: int) -> None:
-        """Show another month; there is none after this one."""
-        if self._months_ago + months < 0:
-            self.notify("This is the present month.", markup=False)
-            return
-        self._months_ago += months
+    def action_month_before(self) -> None:
+        self._months_ago += 1
         self.reload()
+
+    def action_month_after(self) -> None:
+        if not self.explain("month_after"):
+            self._months_ago -= 1
+            self.reload()

@@ -97,7 +97,10 @@ async def test_a_balance_says_how_long_it_lasts_at_what_is_paid_now(stage: Any, 
 async def test_the_month_before_and_back(stage: Any, play: SimpleNamespace) -> None:
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
-        await play.press(pilot, "7", "left_square_bracket")
+        await play.press(pilot, "7")
+        assert app.screen.obstacle("month_after") == "This is the present month."
+        await play.press(pilot, "left_square_bracket")
+        assert app.screen.obstacle("month_after") is None
         assert "February 2026" in play.text_of(pilot, "#month")
         assert len(app.screen.query_one("#list", RowList).keys) == 1
         await play.press(pilot, "right_square_bracket", "right_square_bracket")
@@ -116,9 +119,10 @@ async def test_a_silent_provider_is_told_and_its_balance_stays_dim(stage: Any, p
     app = stage.app()
     async with app.run_test(size=play.SIZE, notifications=True) as pilot:
         await play.press(pilot, "7")
+        await play.until(pilot, lambda: "$11.40" in play.text_of(pilot, "#balances"))
         stage.clouds["huddle"].problem = Unreachable("huddle is away.", provider="huddle")
         await play.press(pilot, "r")
-        assert "no answer from Huddle" in play.text_of(pilot, "#title")
+        await play.until(pilot, lambda: "no answer from Huddle" in play.text_of(pilot, "#title"))
         assert "$11.40" in play.text_of(pilot, "#balances")
 
 
