@@ -71,7 +71,7 @@ SECTIONS: tuple[Section, ...] = (
             Field("image", "image", "pytorch/pytorch:latest, or none"),
             Field("command", "command", "python train.py"),
             Field("env", "env", "WANDB_MODE=offline", FieldKind.LINES),
-            Field("name", "name", "made from the GPU when empty"),
+            Field("name", "name", "made up if left empty"),
         ),
     ),
     Section(
@@ -80,7 +80,7 @@ SECTIONS: tuple[Section, ...] = (
             Field("provider", "provider", kind=FieldKind.ONE, options=_ANYWHERE),
             Field("region", "region", kind=FieldKind.ONE, options=_ANYWHERE),
             Field("tier", "tier", kind=FieldKind.ONE, options=_ANYWHERE),
-            Field("expected", "expected", "1h, to compare prices for"),
+            Field("expected", "expected", "1h, to compare prices"),
             Field(
                 "priority",
                 "priority",
@@ -92,7 +92,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "Storage",
         (
-            Field("disk", "disk", "GiB, or the machine's own"),
+            Field("disk", "disk", "GiB, or the usual size"),
             Field("os_image", "OS image", kind=FieldKind.ONE, options=(Option(ANY, "the usual one"),)),
             Field("volumes", "volumes", kind=FieldKind.MANY),
         ),

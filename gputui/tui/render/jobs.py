@@ -12,6 +12,7 @@ from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus
 from gputui.model.types import Event, JobKind
 from gputui.model.units import Ms, cost_of_seconds, format_age, format_duration
+from gputui.providers.registry import PROVIDERS
 from gputui.tui.render import money
 from gputui.tui.render.states import job_badge, status_badge
 from gputui.tui.render.text import cut, join, left, plain, right, rule, span, spread, styled
@@ -94,8 +95,7 @@ def detail(report: JobReport, events: Sequence[Event], *, now_ms: Ms, width: int
     if head.cell_length + ident.cell_length + 2 + spent.cell_length <= width:
         head = join(head, ident)
     lines = [spread(head, spent, width)]
-    rate = money.rate(report.rate_micro_usd_per_hour) if report.placement else None
-    lines.append(_pair("where", _where(report, title), "rate", rate, width))
+    lines.append(_pair("where", _where(report, title), "rate", _rate(report, now_ms), width))
     image = plain(spec.image, unknown="no image: the machine itself")
     lines.append(_pair("image", image, "limit", _limit(report, now_ms), width))
     is_batch = spec.kind is JobKind.BATCH
@@ -211,6 +211,15 @@ def _where(report: JobReport, title: Title) -> str:
     offer = placement.offer
     region = f" {plain(offer.region)}" if offer.region else ""
     return f"{plain(title(placement.provider))}{region} · {offer.gpu_count} × {plain(offer.gpu)}"
+
+
+def _rate(report: JobReport, now_ms: Ms) -> str | None:
+    """Return what its machine costs per hour, with the least that is billed for one while the job is shorter than that."""
+    if report.placement is None:
+        return None
+    rate, info = money.rate(report.rate_micro_usd_per_hour), PROVIDERS.get(report.placement.provider)
+    minimum_s = info.billing.minimum_s if info is not None else 0
+    return f"{rate}, {span(minimum_s)} at least" if minimum_s > (elapsed_s(report, now_ms) or 0) else rate
 
 
 def _limit(report: JobReport, now_ms: Ms) -> str:

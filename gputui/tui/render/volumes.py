@@ -107,9 +107,11 @@ def _facts(view: VolumeView, now_ms: Ms) -> list[tuple[str, str, str]]:
     if view.row is None:
         return facts
     volume = view.row.volume
-    if view.is_unused:
-        price = view.price_micro_usd_per_month
-        costs = "costs what its provider does not tell" if price is None else f"costs {money.amount(price)} a month"
+    price = view.price_micro_usd_per_month
+    costs = "costs what its provider does not tell" if price is None else f"costs {money.amount(price)} a month"
+    if view.is_being_deleted:
+        facts.append(("use", f"it {costs} until it is gone" if price != 0 else "it costs nothing", ""))
+    elif view.is_unused:
         facts.append(("use", f"unused: it {costs} until it is deleted", "$state-waiting"))
     elif view.users:
         facts.append(("use", f"{', '.join(plain(user[:60]) for user in view.users)} has it", ""))
@@ -121,10 +123,11 @@ def _facts(view: VolumeView, now_ms: Ms) -> list[tuple[str, str, str]]:
     where = f"   at {plain(volume.mount_path[:60])} in a machine" if volume.mount_path else ""
     facts.append(("volume", f"{plain(volume.id[:100])}{state}{where}", ""))
     label = "" if volume.name == view.name else f", called {plain(volume.name[:80])} there"
-    whose = "made by this profile" if view.row.is_ours else "not made by this profile"
+    strange = "not ordered here as a volume: it may belong to the machine" if view.users else "not made by this profile"
+    whose = "made by this profile" if view.row.is_ours else strange
     facts.append(("whose", f"{whose}{label}", ""))
     if order is not None:
-        asked = f"deletion asked for {format_age(now_ms - order.created_at_ms)} ago"
+        asked = f"asked for {format_age(now_ms - order.created_at_ms)} ago"
         if order.is_over:
             facts.append(("deletion", f"refused: {plain((order.error or 'no reason told')[:400])}", "$state-failed"))
         else:

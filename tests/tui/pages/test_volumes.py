@@ -205,6 +205,9 @@ async def test_one_is_deleted_only_after_its_name_was_typed(stage: Any, play: Si
         order = order_of(stage)
         assert (order.wish, order.volume_id) == (VolumeWish.DELETE, "vol-9k2")
         assert "◌ being deleted" in play.line_of(pilot, UNUSED)
+        app.screen.query_one("#list", RowList).select(UNUSED)
+        await play.settle(pilot)
+        assert "a month until it is gone" in play.text_of(pilot, "#detail")
         await play.press(pilot, "ctrl+d")
         assert isinstance(app.screen, VolumesScreen)
         with stage.desk.store.write() as tx:
