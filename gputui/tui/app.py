@@ -38,6 +38,7 @@ from gputui.tui.screens.base import BaseScreen
 from gputui.tui.stylesheet import LastingStylesheet
 from gputui.tui.terminal import lend, run_in_terminal
 from gputui.tui.themes import DEFAULT_THEME, fallback_variables, load_themes, shipped_folder, theme_note
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.glyphs import AsciiFilter
 
 LOOK_S = 0.25
@@ -163,7 +164,7 @@ class GputuiApp(CrashLoggedApp):
     def tell(self, error: BaseException) -> None:
         """Show an error as a toast; the same one in a row only once."""
         if isinstance(error, GputuiError):
-            text, title = str(error), error.code.replace("_", " ")
+            text, title = in_keys(self, str(error)), error.code.replace("_", " ")
         else:
             text, title = f"{type(error).__name__}: {error}", "unexpected"
         if text != self._last_problem:
@@ -278,7 +279,7 @@ class GputuiApp(CrashLoggedApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "guard":
-            return bool(self.facts and self.facts.alert and "Press A" in self.facts.alert)
+            return bool(self.facts and self.facts.lacks_agent)
         return True
 
     def action_guard(self) -> None:

@@ -63,7 +63,7 @@ MARKET = _group(
 
 MATRIX = _group(
     "This page",
-    _key("matrix.connect", "c", "connect", "connect", "Connect a provider, with a key of your own"),
+    _key("matrix.connect", "c", "connect", "connect", "Connect the provider under the cursor, with a key of your own"),
     _key("matrix.demo", "d", "try_demo", "demo", "Try everything on simulated clouds"),
     _key("matrix.best", "b", "best", "cheapest", "Go to the cheapest provider of this GPU"),
     _key("matrix.deploy", "n", "deploy", "deploy", "Describe a job on the GPU and provider under the cursor"),

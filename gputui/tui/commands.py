@@ -16,7 +16,7 @@ from gputui.tui import bindings
 from gputui.tui.pages import TITLES
 from gputui.tui.render.states import job_badge
 from gputui.tui.render.text import plain
-from gputui.tui.widgets.frame import key_display
+from gputui.tui.ways import key_display
 
 if TYPE_CHECKING:
     from gputui.tui.app import GputuiApp

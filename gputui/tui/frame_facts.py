@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gputui.core.accounts import Account
+from gputui.core.agent_link import AgentCondition
 from gputui.core.desk import Desk
+from gputui.store.alarms import AlarmKind
 from gputui.tui.render.frame import FrameFacts, alert, provider_dot
 
 
@@ -15,6 +17,8 @@ def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
     statuses = desk.provider_statuses()
     burn = desk.burn()
     max_age_s = desk.config.offers.max_age_s
+    agent = None if desk.agent_is_here else desk.agent_state()
+    alarms = desk.alarms()
     return FrameFacts(
         now_ms=now_ms,
         burn=burn,
@@ -26,7 +30,10 @@ def load_frame_facts(desk: Desk, accounts: Sequence[Account]) -> FrameFacts:
             now_ms=now_ms,
             alive_jobs=burn.alive_jobs,
             rate=burn.rate_micro_usd_per_hour,
-            agent=None if desk.agent_is_here else desk.agent_state(),
-            alarms=desk.alarms(),
+            agent=agent,
+            alarms=alarms,
         ),
+        lacks_agent=agent is not None
+        and agent.condition is AgentCondition.NONE
+        and any(alarm.kind is AlarmKind.UNGUARDED for alarm in alarms),
     )

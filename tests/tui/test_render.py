@@ -15,7 +15,6 @@ from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import Job, JobSpec, Offer, Placement
 from gputui.model.vitals import Vitals
 from gputui.store.alarms import Alarm, AlarmKind
-from gputui.tui.pages import PAGES
 from gputui.tui.render import frame, jobs, log_line, matrix, money
 from gputui.tui.render.text import cut, left, plain, right, rule, span, spread, styled
 from gputui.tui.widgets.glyphs import to_ascii
@@ -157,9 +156,9 @@ def test_no_alert_when_all_is_well() -> None:
     assert _alert() is None
 
 
-def test_unguarded_jobs_say_what_they_cost_and_which_key_helps() -> None:
+def test_unguarded_jobs_say_what_they_cost_and_what_helps() -> None:
     text = _alert(_alarm(AlarmKind.UNGUARDED), condition=AgentCondition.NONE)
-    assert text == "2 jobs at $3.98/h unguarded: no agent is watching. Press A to start it."
+    assert text == "2 jobs at $3.98/h unguarded: no agent is watching. To start one, run: gputui agent run"
 
 
 def test_a_silent_agent_is_told_with_its_pid() -> None:
@@ -171,18 +170,6 @@ def test_a_silent_agent_is_told_with_its_pid() -> None:
 def test_the_most_urgent_alarm_is_told_with_what_it_costs_and_what_to_do() -> None:
     undying = _alarm(AlarmKind.UNDYING, rate_micro_usd_per_hour=2_490_000)
     assert _alert(undying, _alarm(AlarmKind.LOST, message="Never mind.")) == "It went wrong. ($2.49/h) Put it right."
-
-
-@pytest.mark.parametrize(
-    ("kind", "page"),
-    [(AlarmKind.LOST, "machines"), (AlarmKind.DEARER, "jobs"), (AlarmKind.KEY_REFUSED, "providers")],
-)
-def test_an_alarm_names_the_key_of_the_page_that_helps(kind: AlarmKind, page: str) -> None:
-    key = next(known.key for known in PAGES if known.name == page)
-    text = _alert(_alarm(kind, hint="Run: gputui something"))
-    assert text is not None
-    assert f"Press {key}: " in text
-    assert "Run:" not in text
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 120])
@@ -242,6 +229,20 @@ def test_a_live_job_says_who_ends_its_machine(
     painted = jobs.detail(armed_report(kit, **changes), [], now_ms=kit.NOW_MS, width=80, title=str).plain
     assert all(word in painted for word in shown)
     assert not any(word in painted for word in hidden)
+
+
+def test_a_cost_that_its_minimum_made_is_told_with_it(kit: SimpleNamespace) -> None:
+    report = armed_report(kit)
+    assert report.placement is not None
+    at_huddle = replace(report, placement=replace(report.placement, provider="huddle"))
+
+    def rate(report: JobReport, ran_min: int) -> str | None:
+        started_ms = kit.NOW_MS - ran_min * kit.MINUTE_MS
+        return jobs._rate(replace(report, job=replace(report.job, started_at_ms=started_ms)), kit.NOW_MS)
+
+    assert rate(at_huddle, 2) == "$2.00/h, 10 min at least"
+    assert rate(at_huddle, 11) == "$2.00/h"
+    assert rate(report, 2) == "$2.00/h"
 
 
 def test_time_is_left_only_while_the_workload_runs(kit: SimpleNamespace) -> None:

@@ -32,12 +32,13 @@ class ProviderDot:
 
 @dataclass(frozen=True, slots=True)
 class FrameFacts:
-    """What every screen's frame shows. `dots` is empty until the accounts are known."""
+    """What every screen's frame shows. `dots` is empty until the accounts are known; `lacks_agent` when jobs need one."""
 
     now_ms: Ms
     burn: Burn
     dots: Sequence[ProviderDot] = ()
     alert: str | None = None
+    lacks_agent: bool = False
 
 
 def provider_dot(account: Account, status: ProviderStatus | None, *, now_ms: Ms, max_age_s: float) -> ProviderDot:
@@ -108,18 +109,10 @@ def alert(
     jobs = f"{alive_jobs} job{'s' if alive_jobs != 1 else ''}{costs}"
     for alarm in alarms:
         if alarm.kind is AlarmKind.UNGUARDED and agent is not None and agent.condition is AgentCondition.NONE:
-            return f"{jobs} unguarded: no agent is watching. Press A to start it."
+            return f"{jobs} unguarded: no agent is watching. To start one, run: gputui agent run"
         if alarm.kind is AlarmKind.UNGUARDED and agent is not None:
             silent = format_age(now_ms - agent.beat_ms) if agent.beat_ms is not None else "a while"
             return f"{jobs}, and the agent (pid {agent.pid}) has been silent for {silent}. Run: gputui agent stop"
         costs = f" ({money.rate(alarm.rate_micro_usd_per_hour)})" if alarm.rate_micro_usd_per_hour else ""
-        return f"{plain(alarm.message)}{costs} {_ALARM_KEYS.get(alarm.kind) or plain(alarm.hint)}"
+        return f"{plain(alarm.message)}{costs} {plain(alarm.hint)}"
     return None
-
-
-# Where a page of the interface can do what the hint of an alarm names a command for.
-_ALARM_KEYS = {
-    AlarmKind.LOST: "Press 9: ctrl+d ends it there.",
-    AlarmKind.DEARER: "Press 4: x stops it there.",
-    AlarmKind.KEY_REFUSED: "Press 8: c takes a new key there. What runs goes on costing money.",
-}

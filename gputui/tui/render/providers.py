@@ -67,11 +67,6 @@ class AccountView:
     probes: Sequence[Probe] = ()
     is_testing: bool = False
 
-    @property
-    def lacks_key(self) -> bool:
-        """True when all that is missing is a key."""
-        return not self.account.usable and self.key is not None and self.key.rungs[-1].problem is None
-
 
 def columns(now_ms: Ms) -> list[Column[AccountView]]:
     """Return the columns of the list of providers."""
@@ -133,7 +128,7 @@ def _says(view: AccountView) -> tuple[str, str]:
     if view.is_testing:
         return "testing …", "$state-waiting"
     if view.account.problem is not None:
-        return ("c connects it" if view.lacks_key else view.account.problem), "$muted"
+        return view.account.problem, "$muted"
     if view.status is not None and view.status.error is not None:
         return f"✕ {view.status.error}", "$state-failed"
     return "", ""
@@ -175,8 +170,7 @@ def _key_facts(view: AccountView, width: int) -> list[Content]:
         return _fact("key", f"{end}from {plain(homely(served.found.where))}", width)
     if view.account.key_source:
         return _fact("key", f"{plain(view.account.key_source)}, held in memory", width)
-    problem = "none: c keeps one" if view.lacks_key else homely(plain((view.account.problem or "none")[:600]))
-    lines = _fact("key", problem, width, "$state-waiting")
+    lines = _fact("key", homely(plain((view.account.problem or "none")[:600])), width, "$state-waiting")
     lines += _fact("get one", plain(info.key_page), width)
     for position, rung in enumerate(view.key.rungs if view.key else ()):
         said = homely(f"{plain(rung.where)}: {plain(rung.reason[:300])}")
@@ -186,7 +180,8 @@ def _key_facts(view: AccountView, width: int) -> list[Content]:
 
 def _pace(view: AccountView) -> str:
     if view.pause_s is None:
-        return "nothing asked yet"
+        was_asked = view.status is not None and view.status.last_try_ms is not None
+        return "no limit is known" if was_asked else "nothing asked yet"
     return f"it asks us to wait {view.pause_s:.0f} s more" if view.pause_s > 0 else "within its limits"
 
 

@@ -35,6 +35,11 @@ def homely(text: str) -> str:
     return text.replace(str(Path.home()), "~")
 
 
+def trouble_of(title: str, problem: str) -> str:
+    """Return what is wrong with whose it is, which most sentences begin with themselves."""
+    return problem if problem.startswith(f"{title} ") else f"{title}: {problem}"
+
+
 def plain_lines(lines: Iterable[str]) -> str:
     """Return several pieces of foreign text as lines of harmless characters."""
     return "\n".join(plain(line) for line in lines)

@@ -15,10 +15,11 @@ from textual.widgets import Static
 
 from gputui.model.errors import GputuiError
 from gputui.model.units import Ms, format_age
-from gputui.providers.registry import PROVIDERS, provider_info
+from gputui.providers.registry import provider_title
 from gputui.tui.render import columns
 from gputui.tui.render.text import cut, join, plain, styled
 from gputui.tui.screens.base import BaseScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
@@ -153,7 +154,10 @@ class AskingScreen(BaseScreen):
     def title_of(self, provider: str) -> str:
         """Return what an account is called; a provider that this version does not know has its raw name."""
         label = next((account.label for account in self.gputui.accounts if account.info.name == provider), None)
-        return plain(label or (provider_info(provider).title if provider in PROVIDERS else provider))
+        return plain(label or provider_title(provider))
+
+    def _said(self, error: GputuiError) -> str:
+        return plain(in_keys(self.app, str(error)[:_LONGEST]))
 
     def count(self, rows: Sequence[object]) -> str:
         """Return how many there are for the title; nothing while that is not known."""
@@ -190,7 +194,7 @@ class AskingScreen(BaseScreen):
             at_ms = self.told.at_ms.get(name)
             shown = "nothing is known of it" if at_ms is None else f"shown as told {format_age(now_ms - at_ms)} ago"
             head, tail = f"  ✕ {self.title_of(name)}: ", f" ({shown})"
-            why = cut(plain(str(error)[:_LONGEST]), max(10, width - len(head) - len(tail)))
+            why = cut(self._said(error), max(10, width - len(head) - len(tail)))
             lines.append(
                 join((head, "$state-failed"), (why, "$muted"), (tail, "$faint")).truncate(width, ellipsis=True)
             )
@@ -200,14 +204,14 @@ class AskingScreen(BaseScreen):
         """Return what stands on a page without rows: waiting, nobody to ask, no answer, or that there is nothing."""
         told = self.told
         if self._problem is not None:
-            why = cut(plain(str(self._problem)[:_LONGEST]), self.app.size.width - 4)
+            why = cut(self._said(self._problem), self.app.size.width - 4)
             return Content("\n").join([styled("Nobody can be asked.", "bold"), Content(""), styled(why, "$muted")])
         if not self.has_asked:
             return styled("Asking the providers …", "$muted")
         if not told.problems:
             return nothing
         lines = [
-            join((f"{self.title_of(name)}: ", "$state-failed"), (plain(str(error)[:_LONGEST]), "$muted")).truncate(
+            join((f"{self.title_of(name)}: ", "$state-failed"), (self._said(error), "$muted")).truncate(
                 self.app.size.width - 4, ellipsis=True
             )
             for name, error in told.problems.items()

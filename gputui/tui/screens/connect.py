@@ -21,6 +21,7 @@ from gputui.tui import bindings
 from gputui.tui.deploy_form import Field, FieldKind, Option, Section
 from gputui.tui.render.text import homely, join, plain, rule, styled
 from gputui.tui.screens.modal import Modal
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.form import DeployForm
 from gputui.tui.widgets.painted import Painted
 
@@ -88,7 +89,7 @@ class ConnectScreen(Modal[str | None]):
         try:
             self._places = await asyncio.to_thread(_find_places, self._secrets, self._info.name)
         except GputuiError as error:
-            self._say(plain(str(error)), "$state-failed")
+            self._say(in_keys(self.app, str(error)), "$state-failed")
             return
         options = [Option(place.name.value, _TITLES[place.name]) for place in self._places.usable]
         if options:

@@ -29,6 +29,7 @@ from gputui.tui.screens.base import BaseScreen
 from gputui.tui.screens.review import ReviewScreen
 from gputui.tui.screens.save_template import SaveTemplateScreen
 from gputui.tui.screens.templates import TemplatesScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.choice import Choice
 from gputui.tui.widgets.env_area import EnvArea
 from gputui.tui.widgets.form import DeployForm
@@ -117,11 +118,11 @@ class DeployScreen(BaseScreen):
 
     # What is shown
 
-    def refresh_data(self) -> None:
     @property
     def room(self) -> Hashable:
         return self.app.size, self.query_one("#right").size.height
 
+    def refresh_data(self) -> None:
         values = self._form.values
         reasons = deploy_options.unused(values)
         spec, mistakes = deploy_form.parse(values, unused=reasons)
@@ -205,7 +206,8 @@ class DeployScreen(BaseScreen):
             for name, status in statuses.items()
             if status.error and spec.provider in (None, name) and name not in plan.unavailable
         }
-        return replace(plan, unavailable={**plan.unavailable, **failing})
+        why = {name: in_keys(self.app, reason) for name, reason in {**plan.unavailable, **failing}.items()}
+        return replace(plan, unavailable=why)
 
     def _show_texts(self, title: Content | str, body: Content | Painter, bill: Painter | None = None) -> None:
         """Show the three parts of the right side; text is wrapped, a painter knows what to do with its width."""
@@ -232,7 +234,7 @@ class DeployScreen(BaseScreen):
             title = provider_info(provider).title
             problem = next((a.problem for a in self.gputui.accounts if a.info.name == provider), None)
             if problem is not None:
-                choice.set_waiting(problem, failed=True)
+                choice.set_waiting(in_keys(self.app, problem), failed=True)
             elif told is None:
                 choice.set_waiting(f"asking {title} for its {what} …")
                 self._ask(field, provider)

@@ -15,7 +15,8 @@ from textual.screen import Screen
 from gputui.tui import bindings
 from gputui.tui.render.text import join, left, rule, spread, styled
 from gputui.tui.screens.modal import Modal
-from gputui.tui.widgets.frame import FrameFooter, key_display
+from gputui.tui.ways import key_display
+from gputui.tui.widgets.frame import FrameFooter
 from gputui.tui.widgets.painted import Painted
 
 WIDTH = 88

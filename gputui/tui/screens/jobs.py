@@ -16,7 +16,7 @@ from textual.widgets import Static
 from gputui.core.login import login_argv
 from gputui.core.reports import JobReport
 from gputui.model.errors import GputuiError
-from gputui.providers.registry import PROVIDERS, provider_info
+from gputui.providers.registry import provider_title
 from gputui.tui import bindings
 from gputui.tui.clipboard import copy
 from gputui.tui.own_desk import on_own_desk
@@ -33,11 +33,6 @@ from gputui.tui.widgets.row_list import RowList
 
 JOBS_SHOWN = 200
 _OF_A_JOB = ("stop", "ssh", "copy_ssh", "again", "focus_log", "toggle_events", "zoom")
-
-
-def provider_title(name: str) -> str:
-    """Return what a provider is called; its raw name when this version does not know it."""
-    return provider_info(name).title if name in PROVIDERS else name
 
 
 class JobsScreen(BaseScreen):

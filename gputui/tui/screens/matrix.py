@@ -23,8 +23,9 @@ from gputui.providers.registry import PROVIDERS, provider_info
 from gputui.store import offers as offer_store
 from gputui.tui import bindings
 from gputui.tui.render import matrix
-from gputui.tui.render.text import join, left, plain, rule
+from gputui.tui.render.text import join, left, plain, rule, trouble_of
 from gputui.tui.screens.market import MarketScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.matrix_table import MatrixTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -51,6 +52,7 @@ class MatrixScreen(MarketScreen):
         self._cell: matrix.CellView | None = None
         self._expected_s = JobSpec(gpu="").expected_s
         self._age_shown_ms = 0
+        self._connectable: str | None = None
 
     def body(self) -> Iterator[Widget]:
         yield Painted(id="market")
@@ -193,7 +195,9 @@ class MatrixScreen(MarketScreen):
         for name in names:
             status = statuses.get(name)
             account = accounts.get(name)
-            problem = (account.problem if account else None) or (status.error if status else None)
+            # For a key that is missing there is a way from here; one that is refused is looked at where the test is.
+            missing = in_keys(self.app, account.problem, here="matrix.connect") if account and account.problem else None
+            problem = missing or (in_keys(self.app, status.error) if status and status.error else None)
             stale = status is None or status.last_ok_ms is None or status.last_ok_ms < oldest_ms
             title = account.label if account else provider_info(name).title
             usable = account is None or account.usable
@@ -207,6 +211,9 @@ class MatrixScreen(MarketScreen):
         self.query_one("#market", Painted).show(lambda width: rule(title, width, right_title=progress))
 
     def _show_detail(self) -> None:
+        if self._connectable != (connectable := self._to_connect()):
+            self._connectable = connectable
+            self.refresh_bindings()
         table = self.query_one(MatrixTable)
         column = table.column
         if table.key is None or column is None:
@@ -236,6 +243,10 @@ class MatrixScreen(MarketScreen):
         body.show(lambda width: matrix.cell_body(view, width, body.size.height))
         self._show_age()
 
+    def _cheapest(self, gpu: str, provider: str) -> list[Offer]:
+        limit = self.app.size.height  # no more can be seen
+        return offer_store.load_cheapest_offers(self.desk.store, gpu=gpu, provider=provider, limit=limit)
+
     def _show_age(self) -> None:
         view, now_ms = self._cell, self.desk.clock.now_ms()
         if view is not None:
@@ -243,17 +254,13 @@ class MatrixScreen(MarketScreen):
             self.query_one("#cell-age", Painted).show(lambda width: matrix.cell_age(view, width, now_ms=now_ms))
 
     def _why_empty(self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column]) -> Content:
-    def _cheapest(self, gpu: str, provider: str) -> list[Offer]:
-        limit = self.app.size.height  # no more can be seen
-        return offer_store.load_cheapest_offers(self.desk.store, gpu=gpu, provider=provider, limit=limit)
-
         if rows:
             return matrix.empty(
                 [(f"No GPU has “{plain(self._filter)}” in its name.", ""), ("esc clears the filter", "$muted")]
             )
         if self.gputui.asking or not self.gputui.accounts:
             return matrix.empty([("Asking the providers for their prices …", "$muted")])
-        problems = [(f"{plain(c.title)}: {plain(c.problem)}", "$state-failed") for c in columns if c.problem]
+        problems = [(trouble_of(plain(c.title), plain(c.problem)), "$state-failed") for c in columns if c.problem]
         return matrix.empty([("No prices yet.", "bold"), *problems, ("", ""), ("r asks again", "$muted")])
 
     def _is_first_run(self) -> bool:
@@ -275,12 +282,23 @@ class MatrixScreen(MarketScreen):
     # The first run
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("connect", "try_demo"):
+        if action == "try_demo":
             return self._is_first_run()
+        if action == "connect":
+            return self._connectable is not None
         return super().check_action(action, parameters)
 
+    def _to_connect(self) -> str | None:
+        """Return the provider that a key is missing of: the one under the cursor, or any where there is nothing to see."""
+        lacking = [account.info.name for account in self.gputui.accounts if not account.usable]
+        table = self.query_one(MatrixTable)
+        if table.provider in lacking:
+            return table.provider
+        return lacking[0] if lacking and (self._is_first_run() or table.key is None) else None
+
     def action_connect(self) -> None:
-        self.gputui.action_go("providers")
+        if (name := self._connectable) is not None:
+            self.gputui.open_page("providers", lambda screen: screen.select(name))
 
     def action_try_demo(self) -> None:
         """Lend the terminal to the demo until it is closed."""

@@ -25,6 +25,7 @@ from gputui.tui.render import money
 from gputui.tui.render.text import join, plain, rule, styled
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.screens.modal import Modal
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.form import DeployForm
 from gputui.tui.widgets.painted import Painted
 
@@ -112,7 +113,7 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         provider, regions = self._regions
         where = ""
         if regions and provider == values["provider"] and not values["region"].strip():
-            where = f"Regions at {self._titles[provider]}, which right completes: {', '.join(regions)}. "
+            where = f"Regions at {self._titles[provider]}: {', '.join(regions)}; the right arrow completes one. "
         self._say(f"{where}Its price shows here as soon as it is described.", "$muted")
 
     # The price
@@ -142,10 +143,10 @@ class NewVolumeScreen(Modal[NewVolume | None]):
                 _FIELDS.get(getattr(error, "field", None) or "") if isinstance(error, Rejected | UsageError) else None
             )
             if field is not None:
-                self._form.show_mistakes({field: str(error)[:600]})
+                self._form.show_mistakes({field: in_keys(self.app, str(error)[:600])})
                 self._say("Its price shows here once that is right.", "$muted")
             else:
-                self._say(plain(str(error)[:600]), "$state-failed")
+                self._say(plain(in_keys(self.app, str(error)[:600])), "$state-failed")
             return
         self._quoted = new, price
         self._say(*self._price_words(new, price))

@@ -28,9 +28,10 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import offer_detail
 from gputui.tui.render import offers as offers_render
 from gputui.tui.render.offers import View
-from gputui.tui.render.text import join, plain, styled
+from gputui.tui.render.text import join, plain, styled, trouble_of
 from gputui.tui.screens.market import MarketScreen
 from gputui.tui.screens.pick import Choice, PickScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.offer_table import OfferTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -155,7 +156,7 @@ class OffersScreen(MarketScreen):
         else:
             statuses = self.desk.provider_statuses()
             problems = [
-                f"{plain(account.label)}: {plain(status.error)}"
+                trouble_of(plain(account.label), plain(in_keys(self.app, status.error)))
                 for account in self.gputui.accounts
                 if (status := statuses.get(account.info.name)) is not None and status.error is not None
             ]

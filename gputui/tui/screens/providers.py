@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ from gputui.tui.render.text import homely, join, plain, styled
 from gputui.tui.screens.asking import AskingScreen
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.screens.connect import ConnectScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
@@ -74,12 +76,14 @@ class ProvidersScreen(AskingScreen):
         now_ms, statuses = self.desk.clock.now_ms(), self.desk.provider_statuses()
         self._views = {
             account.info.name: AccountView(
-                account,
-                statuses.get(account.info.name),
+                replace(account, problem=self._worded(account.problem)),
+                replace(status, error=self._worded(status.error))
+                if (status := statuses.get(account.info.name))
+                else None,
                 self._keys.get(account.info.name),
                 self._able.get(account.info.name, {}),
                 pause_left_s(self.desk.paths.state_dir, account.info.name, now_ms),
-                self._probes.get(account.info.name, ()),
+                [replace(probe, hint=self._worded(probe.hint)) for probe in self._probes.get(account.info.name, ())],
                 account.info.name in self._testing,
             )
             for account in self.gputui.accounts
@@ -92,6 +96,14 @@ class ProvidersScreen(AskingScreen):
         looking = styled("Looking up your keys …", "$muted")
         self.show_list(title, list(self._views), summaries=(), nothing=looking)
         self._show_detail()
+
+    def _worded(self, text: str | None) -> str | None:
+        """Return a sentence of the core with the keys of this page for the commands that it names."""
+        return None if text is None else in_keys(self.app, text, here="providers.connect")
+
+    def select(self, name: str) -> None:
+        """Put the cursor on a provider."""
+        self.table.select(name)
 
     def paint(self, key: str, width: int, here: bool) -> list[Content]:
         return [columns.row(self._views[key], self._columns, here=here)]

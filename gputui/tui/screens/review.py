@@ -19,6 +19,7 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import plan as plan_render
 from gputui.tui.render.text import join, plain, styled
 from gputui.tui.screens.base import BaseScreen
+from gputui.tui.ways import in_keys
 from gputui.tui.widgets.painted import Painted
 
 
@@ -54,7 +55,7 @@ class ReviewScreen(BaseScreen):
             plan = self.desk.plan(self._spec, self._volumes)
             plan.require_quote()
         except GputuiError as error:
-            why = styled(plain(str(error)), "$state-failed")
+            why = styled(plain(in_keys(self.app, str(error))), "$state-failed")
             text.show(lambda width: Content("\n").join(why.wrap(max(1, width))))
             return
         attempts = self.desk.config.agent.max_attempts

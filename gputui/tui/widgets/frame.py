@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding
 from textual.content import Content
 from textual.geometry import Region
@@ -15,11 +12,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from gputui.tui import bindings
 from gputui.tui.pages import PAGES
 from gputui.tui.render import frame
 from gputui.tui.render.diff import changed_cells
 from gputui.tui.render.text import join, plain
+from gputui.tui.ways import in_keys, key_display
 
 _RIGHT_SIDE = ("app.palette", "app.help", "app.quit")
 _PAGE_IDS = frozenset(f"go.{page.name}" for page in PAGES)
@@ -47,7 +44,7 @@ class FrameHeader(Widget):
             self.refresh()
         elif (cells := changed_cells(self._shown, painted, self.size.width)) is not None:
             self.refresh(Region(cells[0], 0, max(1, cells[1] - cells[0]), 1))
-        reasons = [f"{plain(dot.title)}: {dot.reason}" for dot in facts.dots]
+        reasons = [f"{plain(dot.title)}: {in_keys(self.app, dot.reason)}" for dot in facts.dots]
         self.tooltip = Content("\n".join(reasons)) if reasons else None
 
     def render(self) -> Content:
@@ -66,6 +63,8 @@ class AlertLine(Static):
     _text: str | None = None
 
     def show(self, text: str | None) -> None:
+        if text is not None:
+            text = in_keys(self.app, text)
         if text != self._text:
             self._text = text
             self.set_class(text is not None, "-on")
@@ -161,20 +160,3 @@ def _giving_way(parts: Sequence[_Part]) -> list[list[_Part]]:
 
 def _width(parts: Sequence[_Part]) -> int:
     return sum(len(display) + len(word) + 4 for display, word, _, _ in parts)
-
-
-_FIRST_KEYS = {
-    binding.id: binding.key.partition(",")[0]
-    for table in bindings.TABLES
-    for binding in table
-    if isinstance(binding, Binding)
-}
-_WORDS = {"⏎": "enter"}
-
-
-def key_display(app: App[Any], binding: Binding) -> str:
-    """Return how a key is written. Where a field takes the character that the table shows, another key is shown."""
-    if binding.key_display and len(binding.key_display) == 1 and binding.key != _FIRST_KEYS.get(binding.id):
-        binding = replace(binding, key_display=None)
-    written = app.get_key_display(binding)
-    return _WORDS.get(written, written)
