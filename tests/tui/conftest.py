@@ -27,7 +27,7 @@ from gputui.tui.app import GputuiApp
 
 # The tests are no package; this lets them share `quiet`.
 sys.path.insert(0, str(Path(__file__).parent))
-from quiet import until_handled, until_quiet
+from quiet import until_handled, until_quiet, until_screen_is_quiet
 
 # 2026-03-14 15:09:26 UTC
 NOW_MS = 1_773_500_966_000
@@ -67,6 +67,7 @@ def _pilot_waits_for_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a pilot press its next key when nothing is left to do, however busy the machine is."""
     monkeypatch.setattr(pilot, "wait_for_idle", until_quiet)
     monkeypatch.setattr("textual.app.wait_for_idle", until_handled)
+    monkeypatch.setattr(pilot.Pilot, "_wait_for_screen", until_screen_is_quiet)
 
 
 def refused(request: httpx.Request) -> httpx.Response:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from textual.pilot import Pilot
+
 # Textual paints sixty times a second; a timer that is due later than this is one that a test waits for itself.
 SOON_S = 0.03
 # Something that never ends, such as a request that a test holds back, keeps nobody longer than this.
@@ -19,9 +21,16 @@ PATIENCE_S = 3.0
 
 
 async def until_quiet(min_sleep: float = 0.0, max_sleep: float = PATIENCE_S) -> None:
-    """Return once no callback is ready, no timer is due soon and no thread works; at the latest after the patience."""
+    """Return once no callback is ready, no timer is due soon and no thread works; the latter two for the patience only."""
     del min_sleep, max_sleep
     await _until_nothing_is_left(_wait_s)
+
+
+async def until_screen_is_quiet(pilot: Pilot[Any], timeout: float = 0.0) -> bool:
+    """The same for a pilot, which would ask every widget on the screen whether it is done, at each key and pause."""
+    del pilot, timeout
+    await until_quiet()
+    return True
 
 
 async def until_handled(min_sleep: float = 0.0, max_sleep: float = PATIENCE_S) -> None:
@@ -33,12 +42,12 @@ async def until_handled(min_sleep: float = 0.0, max_sleep: float = PATIENCE_S) -
 async def _until_nothing_is_left(wait_s: Callable[[Any], float]) -> None:
     loop: Any = asyncio.get_running_loop()
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
+    while True:
         await asyncio.sleep(0)
         if loop._ready:
             continue
         pause_s = wait_s(loop)
-        if not pause_s:
+        if not pause_s or time.monotonic() >= deadline:
             return
         await asyncio.sleep(pause_s)
 

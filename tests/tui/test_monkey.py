@@ -1,6 +1,6 @@
 """Random keys: nothing falls over, and nothing is spent or ended without a review or a question.
 
-500 keys in the gate; GPUTUI_MONKEY_KEYS says how many else.
+2,000 keys in the gate; GPUTUI_MONKEY_KEYS says how many else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gputui.tui.demo import FIRST_JOBS, DemoWorld
 from gputui.tui.screens.confirm import ConfirmScreen
 from gputui.tui.screens.review import ReviewScreen
 
-KEYS = int(os.environ.get("GPUTUI_MONKEY_KEYS", "500"))
+KEYS = int(os.environ.get("GPUTUI_MONKEY_KEYS", "2000"))
 _BURST = 10
 # Moving about and answering come often, so that every page, review and question is reached; themes take long to change.
 _LETTERS = list("abcdefghijklmnopqrstuvwxyzABDGNORSY0123456789/:?-$[]. ")
