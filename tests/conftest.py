@@ -1,13 +1,27 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import os
 
 import pytest
 
+# The first takes a minute of computing; the others wait most of their time, for processes and servers that are real.
+_LONG = (("test_monkey",), ("test_end_to_end",), ("core/runner", "local_ssh", "test_terminal", "test_own_end_for_real"))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest by far: at the end, one worker would be at it while the others have nothing left."""
-    items.sort(key=lambda item: item.path.name != "test_monkey.py")
+    """Have three workers begin with what takes long: at the end, one would be at it while the others have nothing left."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    others = []
+    for item in items:
+        place = next((place for place, words in enumerate(_LONG) if any(word in item.nodeid for word in words)), None)
+        (others if place is None else shares[place % workers]).append(item)
+    # Each worker is given as many as any other, in a row.
+    for share in shares:
+        share += (others.pop(0) for _ in range(min(len(others), len(items) // workers - len(share))))
+    items[:] = [*itertools.chain(*shares), *others]
 
 
 def pytest_collection_finish() -> None:

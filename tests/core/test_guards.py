@@ -393,21 +393,23 @@ def test_a_rented_machine_that_is_off_is_told_with_what_it_costs_and_kept(
     play: Callable[[Play], None], provider: str, image: str | None
 ) -> None:
     async def scene(shop: AgentWorld) -> None:
-        job_id = await running(shop, provider=provider, kind=JobKind.MACHINE, command=None, env={}, image=image)
+        job_id = await running(
+            shop, for_s=5, provider=provider, kind=JobKind.MACHINE, command=None, env={}, image=image
+        )
         machine_id = machine_of(shop, job_id).id
         client = shop.desk.client(provider)
         assert isinstance(client, StopsMachines)
         await client.stop_machine(machine_id)
-        await asyncio.sleep(120)
+        await asyncio.sleep(20)
         off = await client.get(machine_id)
         [alarm] = shop.desk.alarms()
         assert (alarm.kind, alarm.subject, alarm.job_id) == (AlarmKind.SWITCHED_OFF, machine_id, job_id)
         assert alarm.rate_micro_usd_per_hour == off.present_rate_micro_usd_per_hour != 0
         await client.start_machine(machine_id)
-        await asyncio.sleep(120)
+        await asyncio.sleep(20)
         assert shop.desk.alarms() == []
         await client.stop_machine(machine_id)
-        await asyncio.sleep(600)
+        await asyncio.sleep(240)
         assert shop.desk.job(job_id).job.status is JobStatus.RUNNING
         shop.desk.request_stop(job_id)
         await shop.finished(job_id)
