@@ -11,6 +11,7 @@ import pytest
 from agent_world import AgentWorld, agent_world
 
 from gputui.core.adoption import adopt
+from gputui.core.endings import UNREACHABLE_S
 from gputui.core.sweep import SIGHTING_GAP_S
 from gputui.model.errors import GuardRefused
 from gputui.model.ids import Ids
@@ -65,7 +66,7 @@ def test_it_lives_costs_and_ends_as_a_job(play: Callable[..., None], provider: s
         lost = await lose(shop, provider)
         job = shop.desk.adopt(lost)
         assert (job.spec.kind, job.status) == (JobKind.MACHINE, JobStatus.RUNNING)
-        await asyncio.sleep(2 * 3600)  # nothing ends it
+        await asyncio.sleep(UNREACHABLE_S + 300)  # nothing ends it
         assert alive(shop) == {lost.id}
         shop.desk.request_stop(job.id)
         report = await shop.finished(job.id)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from agent_world import AgentWorld, agent_world
 
+from gputui.core.endings import UNREACHABLE_S
 from gputui.core.runner.logfile import read_marks
 from gputui.local.config import AgentConfig, Config
 from gputui.model.states import JobStatus, PlacementState
@@ -392,10 +393,10 @@ def test_an_outage_of_the_provider_is_outlived(play: Callable[..., None]) -> Non
 
 
 @pytest.mark.parametrize("agent_dies", [False, True])
-def test_a_line_that_is_down_for_hours_ends_no_job(play: Callable[..., None], agent_dies: bool) -> None:
+def test_a_line_that_is_down_for_long_ends_no_job(play: Callable[..., None], agent_dies: bool) -> None:
     async def scene(shop: AgentWorld) -> None:
         shop.break_every = 10**9
-        job_id = shop.submit(env={"MOCK_DURATION_S": "20000"})
+        job_id = shop.submit(env={"MOCK_DURATION_S": "6000"})
         await shop.until_phase(job_id, "running")
         await asyncio.sleep(60)
         shop.is_cut_off = True
@@ -403,7 +404,7 @@ def test_a_line_that_is_down_for_hours_ends_no_job(play: Callable[..., None], ag
         if agent_dies:
             await shop.kill_agent()
             shop.start_agent()
-        await asyncio.sleep(3 * 3600)
+        await asyncio.sleep(UNREACHABLE_S + 1200)
         assert not shop.desk.job(job_id).job.status.is_final
         shop.is_cut_off = False
         shop.world.faults.set(connect_error=None)

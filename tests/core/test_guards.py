@@ -318,7 +318,7 @@ def test_an_idle_job_is_stopped_also_while_nobody_watches(
 
 def test_a_job_that_works_is_never_idle(play: Callable[[Play], None]) -> None:
     async def scene(shop: AgentWorld) -> None:
-        report = await shop.finished(shop.submit(env={"MOCK_DURATION_S": "4000"}, idle_stop_s=120))
+        report = await shop.finished(shop.submit(env={"MOCK_DURATION_S": "1500"}, idle_stop_s=120))
         assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
 
     play(scene)
@@ -330,7 +330,7 @@ def test_where_nobody_knows_the_use_of_the_gpu_the_idle_stop_says_so_and_ends_no
     play: Callable[[Play], None], provider: str, trouble: str
 ) -> None:
     async def scene(shop: AgentWorld) -> None:
-        env = {"MOCK_DURATION_S": "4000", "MOCK_GPU": trouble, "MOCK_IDLE_AFTER_S": "10"}
+        env = {"MOCK_DURATION_S": "1500", "MOCK_GPU": trouble, "MOCK_IDLE_AFTER_S": "10"}
         job_id = await running(shop, provider=provider, env=env, idle_stop_s=600)
         idle = guard_shape(shop, job_id)["idle_stop"]
         assert (idle["possible"], "nvidia-smi" in idle["problem"]) == (False, True)
