@@ -108,7 +108,7 @@ class Query:
         first, *others = self.tests
         verdicts = first(listing)
         for test in others:
-            verdicts = list(map(operator.and_, verdicts, test(listing)))
+            verdicts = map(operator.and_, verdicts, test(listing))
         return list(compress(items, verdicts))
 
 
