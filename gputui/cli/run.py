@@ -98,13 +98,22 @@ def _said(ctx: click.Context, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _submit(desk: Desk, plan: Plan) -> Job:
+    kept: list[Job] = []
     try:
-        return desk.submit(plan.spec)
+        return desk.submit(plan.spec, on_kept=kept.append)
+    except KeyboardInterrupt:
+        for job in kept:
+            say(_goes_on(job))
+        raise
     except AgentError as error:
         raise AgentError(
             f"{error.message} The job is kept, queued, and starts once an agent does.",
             hint=error.hint or "See: gputui agent status",
         ) from error
+
+
+def _goes_on(job: Job) -> str:
+    return f"\nThe job goes on. Watch: gputui jobs logs -f {job.name}    Stop: gputui jobs stop {job.name}"
 
 
 def _watch(desk: Desk, job: Job) -> int:
@@ -113,7 +122,7 @@ def _watch(desk: Desk, job: Job) -> int:
     try:
         report = follow_job(desk, job.id)
     except KeyboardInterrupt:
-        say(f"\nThe job goes on. Watch: gputui jobs logs -f {job.name}    Stop: gputui jobs stop {job.name}")
+        say(_goes_on(job))
         return ExitCode.INTERRUPTED
     tell_end(report)
     return exit_code_of_job(report.job)

@@ -7,7 +7,7 @@ A view reads the store and writes wishes; it never creates or terminates a machi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,8 +178,8 @@ class Desk:
 
     # Jobs
 
-    def submit(self, spec: JobSpec) -> Job:
-        """Write a job for the agent to run and make sure the agent is there.
+    def submit(self, spec: JobSpec, *, on_kept: Callable[[Job], None] = lambda _: None) -> Job:
+        """Write a job for the agent to run and make sure the agent is there. `on_kept` is told once it is written.
 
         Raises UsageError, AuthError, GuardRefused when the disk has no room for it, AgentError. When AgentError is raised
         the job is kept, queued; any later command starts the agent again.
@@ -201,6 +201,7 @@ class Desk:
             job_store.add_event(
                 tx, at_ms=job.created_at_ms, job_id=job.id, kind="job", state_to=job.status.value, why="submitted"
             )
+        on_kept(job)
         self.ensure_agent()
         return job
 

@@ -64,7 +64,7 @@ def collector_held() -> Iterator[None]:
     if time.monotonic() - _all_looked_through_s >= _LOOK_THROUGH_ALL_EVERY_S:
         _all_looked_through_s = time.monotonic()
         gc.unfreeze()
-    gc.collect()  # what is garbage before would stay, too
+        gc.collect()
     gc.disable()
     try:
         yield

@@ -121,6 +121,20 @@ def test_a_job_is_kept_when_no_agent_can_be_started(cli: Any, desk: Desk, monkey
     assert [report.job.name for report in desk.jobs()] == ["kept"]
 
 
+@pytest.mark.parametrize("follow", [[], ["--follow"]])
+def test_interrupting_while_the_agent_starts_tells_that_the_job_goes_on(
+    cli: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch, follow: list[str]
+) -> None:
+    def interrupt(self: Desk) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Desk, "ensure_agent", interrupt)
+    said = cli(*run_words(), "--yes", *follow)
+    [report] = desk.jobs()
+    assert said.code == 130
+    assert f"The job goes on. Watch: gputui jobs logs -f {report.job.name}" in said.err
+
+
 def test_what_is_asked_for_is_what_is_stored(cli: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_offers(desk, make_offer(desk, disk_gib=500))
     monkeypatch.setattr(Desk, "ensure_agent", lambda self: None)
