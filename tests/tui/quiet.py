@@ -65,3 +65,12 @@ def _threads_s(loop: Any) -> float:
         return 0.0
     is_at_work = pool._work_queue.qsize() > 0 or pool._idle_semaphore._value < len(pool._threads)
     return 0.001 if is_at_work else 0.0
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys one by one, each once the one before was dealt with, and wait for what they set going."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()

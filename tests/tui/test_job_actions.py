@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from quiet import press
 from textual.pilot import Pilot
 
 from gputui.core.desk import Desk
@@ -13,14 +14,6 @@ from gputui.tui.app import GputuiApp
 from gputui.tui.clipboard import doubt_of
 
 SIZE = (120, 36)
-
-
-async def press(pilot: Pilot[Any], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def toasts(pilot: Pilot[Any]) -> list[str]:

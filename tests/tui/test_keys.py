@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from textual.pilot import Pilot
+from quiet import press
 from textual.widgets import Input
 
 from gputui.core.keymap import check_keymap
@@ -17,14 +17,6 @@ from gputui.tui.screens.pick import PickScreen
 from gputui.tui.widgets.painted import Painted
 
 SIZE = (120, 36)
-
-
-async def press(pilot: Pilot[Any], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def toasts(app: GputuiApp) -> list[str]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from quiet import press
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -28,14 +29,6 @@ SIZE, SMALL = (120, 36), (80, 24)
 @pytest.fixture
 def app(desk: Desk) -> GputuiApp:
     return GputuiApp(desk)
-
-
-async def press(pilot: Pilot[Any], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def footer(pilot: Pilot[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from quiet import press
 from textual.pilot import Pilot
 
 from gputui.local.config import Config, ProviderConfig
@@ -24,14 +25,6 @@ SIZE = (120, 36)
 
 def text_of(pilot: Pilot[Any], selector: str) -> str:
     return pilot.app.screen.query_one(selector, Painted).render().plain
-
-
-async def press(pilot: Pilot[Any], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 @pytest.mark.parametrize(
