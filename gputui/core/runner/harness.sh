@@ -38,6 +38,7 @@ LOST_AFTER_TICKS=3
 MOUNT_WAIT_S=120
 
 read -r boot </proc/sys/kernel/random/boot_id
+self=$$
 
 # ---- small things ---------------------------------------------------------------------------------------------------
 
@@ -45,11 +46,11 @@ now() { date +%s; }
 
 # put NAME TEXT: replace a small file in one step. On a full disk the reserve makes room.
 put() {
-    if ! printf '%s\n' "$2" 2>/dev/null >".$1.$$"; then
+    if ! printf '%s\n' "$2" 2>/dev/null >".$1.$self"; then
         rm -f reserve
-        printf '%s\n' "$2" >".$1.$$" || return 1
+        printf '%s\n' "$2" >".$1.$self" || return 1
     fi
-    mv -f ".$1.$$" "$1"
+    mv -f ".$1.$self" "$1"
 }
 
 # get NAME: a small file's line, nothing when it is not there.
@@ -301,11 +302,14 @@ ensure_supervisor() {
 # The lock is held by the supervisor and by the one process that appends to a container's log, so that two can never write.
 supervise() {
     exec 9>lock
-    if ! flock -n 9; then
+    lock_tries=0
+    until flock -n 9; do
         is_alive supervisor.pid && exit 0
         is_alive writer.pid && kill -KILL "$(pid_of writer.pid)" # its supervisor was killed
-        flock -w 10 9 || exit 0
-    fi
+        lock_tries=$((lock_tries + 1))
+        [ $lock_tries -le 10 ] || exit 0
+        flock -w 1 9 && break
+    done
     put_pid supervisor.pid $$
     arm "$(spec end_key)" "$(spec end_id)"
     put guard "$guard"
@@ -579,13 +583,16 @@ find_docker() {
 }
 
 # write_log SKIP COMMAND…: append what COMMAND prints to the log but for its first SKIP bytes, in the background.
-# Only the writer holds the lock. COMMAND's status is in rc.PID once the writer has ended by itself. dd takes exactly what it
-# is asked for and cat passes on at once; tail would keep back 4 KiB.
+# Only the writer holds the lock. It notes its own id: one that nobody knows, since the supervisor was killed right here, would
+# keep every later supervisor away for as long as the container runs. COMMAND's status is in rc.PID once the writer has ended
+# by itself. dd takes exactly what it is asked for and cat passes on at once; tail would keep back 4 KiB.
 write_log() {
     skip=$1
     shift
     rm -f "rc.$$"
     { "$@"; put "rc.$$" $?; } 9>&- | {
+        read -r self _ </proc/self/stat
+        put_pid writer.pid "$self" 9>&-
         [ "$skip" -eq 0 ] || dd bs=65536 count="$skip" iflag=fullblock,count_bytes of=/dev/null status=none 9>&-
         exec cat
     } >>log &

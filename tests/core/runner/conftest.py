@@ -138,13 +138,13 @@ class LocalMachine:
         await runner.start()
         return runner
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         """Wait until something holds on the machine's disk or among its processes."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.02)
 
-    async def ended(self, *, lease_s: int = 300, timeout_s: float = 40.0) -> Ended:
+    async def ended(self, *, lease_s: int = 300, timeout_s: float = 90.0) -> Ended:
         """Poll to the end and collect the log."""
         log = b""
         async with asyncio.timeout(timeout_s):

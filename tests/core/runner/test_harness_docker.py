@@ -57,6 +57,23 @@ async def _kill_supervisor_while_pulling(machine: Any) -> None:
     await machine.runner.start()
 
 
+async def _kill_supervisor_beside_its_writer(machine: Any) -> None:
+    """It dies before it can note who writes the log: the next must find out all the same, or nobody keeps the limits."""
+    machine.add_program(
+        "mv",
+        'if [ "$3" = writer.pid ] && [ -e started ] && mkdir "$HOME/killed" 2>/dev/null; then\n'
+        "read -r pid _ <supervisor.pid; kill -KILL $pid\n"
+        "[ $pid != $PPID ] || exit\n"  # the dead move no file
+        f'fi; exec {shutil.which("mv")} "$@"',
+    )
+    await machine.runner.start()
+    await machine.until(lambda: (machine.home / "killed").exists())
+    await machine.until(lambda: machine.recorded_pid("supervisor") not in machine.processes())
+    await machine.runner.start()
+    await machine.until(lambda: machine.recorded_pid("supervisor") in machine.processes())
+    await machine.runner.stop()
+
+
 async def _kill_supervisor_at_submit(machine: Any) -> None:
     """The container was made but nobody noted it: it must be found, not made again."""
     await machine.runner.start()
@@ -178,6 +195,9 @@ SCENARIOS: dict[str, Scenario] = {
     "started often": Scenario(EXITED_17, MIDDLE, act=_start_often),
     "supervisors killed": Scenario(EXITED_17, MIDDLE | {"MOCK_DURATION_S": "8"}, act=_kill_supervisors),
     "supervisor killed while pulling": Scenario(EXITED_17, MIDDLE, act=_kill_supervisor_while_pulling),
+    "supervisor killed beside its writer": Scenario(
+        ("exited", 143, "cancelled"), LONG, act=_kill_supervisor_beside_its_writer
+    ),
     "supervisor killed at submit": Scenario(EXITED_17, MIDDLE, act=_kill_supervisor_at_submit),
     "daemon outage": Scenario(EXITED_17, MIDDLE, act=_daemon_outage),
     "daemon late": Scenario(EXITED_17, MIDDLE, act=_daemon_late),
@@ -317,4 +337,4 @@ async def test_a_docker_that_dies_at_submit_is_not_awaited_for_ever(new_machine:
     await machine.kill("supervisor")
     (machine.folder / "started").unlink()  # nobody noted what was begun
     await runner.start()
-    assert (await machine.ended(timeout_s=20)).summary == ("lost", None, None)
+    assert (await machine.ended(timeout_s=45)).summary == ("lost", None, None)
