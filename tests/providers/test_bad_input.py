@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import traceback
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from gputui.model.errors import AuthError, Malformed, ProviderError, Transient, 
 from gputui.model.keys import check_key_text
 from gputui.providers.redaction import strike_out
 from gputui.providers.registry import PROVIDERS, ClientContext, foreign_key_hint, make_client, provider_title
-from gputui.sim.vtime import VirtualClock, run_virtual
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 
 KEY = "fake-key-abcdef-0123456789"
 PAGE = "<!DOCTYPE html><html><body>Welcome to the hotel</body></html>"
@@ -24,14 +22,6 @@ REMOTE = [name for name, info in PROVIDERS.items() if info.needs_key]
 FOREIGN = {"huddle": "mk_", "runpod": "rpa_", "lambda": "secret_"}
 
 everywhere = pytest.mark.parametrize("provider", REMOTE)
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        run_virtual(test(*args, **kwargs))
-
-    return run
 
 
 def client_for(provider: str, answer: httpx.Response | Exception, folder: Path, *, key: str = KEY) -> Any:
@@ -68,7 +58,7 @@ async def told(
 
 class TestRefused:
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_a_dead_key(self, provider: str, tmp_path: Path) -> None:
         answer = httpx.Response(401, json={"error": f"bad key {KEY}, or {KEY[:14]}…"})
         error = await told(provider, answer, tmp_path, ask="check_key")
@@ -80,7 +70,7 @@ class TestRefused:
         assert f"gputui auth login {provider}" in (error.hint or "")
 
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_a_key_that_may_not(self, provider: str, tmp_path: Path) -> None:
         error = await told(provider, httpx.Response(403, json={"message": "access denied"}), tmp_path)
         assert type(error) is AuthError
@@ -89,7 +79,7 @@ class TestRefused:
 
     @pytest.mark.parametrize(("owner", "prefix"), FOREIGN.items())
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_a_key_of_somebody_else(self, provider: str, owner: str, prefix: str, tmp_path: Path) -> None:
         key = f"{prefix}fake0123456789"
         hint = (await told(provider, httpx.Response(401, json={}), tmp_path, key=key, ask="check_key")).hint or ""
@@ -121,7 +111,7 @@ class TestSomethingInBetween:
         ids=lambda value: value if isinstance(value, str) else None,
     )
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_is_told_from_the_provider(
         self, provider: str, answer: Any, kind: type[ProviderError], words: str, tmp_path: Path
     ) -> None:
@@ -143,7 +133,7 @@ class TestSpoiltAnswers:
         ids=["cut off", "cut off early", "an image"],
     )
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_are_reported_as_such(self, provider: str, answer: httpx.Response, ask: str, tmp_path: Path) -> None:
         error = await told(provider, answer, tmp_path, ask=ask)
         assert type(error) is Malformed
@@ -151,7 +141,7 @@ class TestSpoiltAnswers:
 
     @pytest.mark.parametrize("body", ["text", 42, None, {"error": "boom"}, {"errors": ["boom"]}, {"success": False}])
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_a_success_that_is_none_is_never_an_empty_account(
         self, provider: str, body: Any, tmp_path: Path
     ) -> None:
@@ -162,7 +152,7 @@ class TestSpoiltAnswers:
         assert caught.value.hint or not isinstance(caught.value, Malformed)
 
     @everywhere
-    @virtual
+    @in_virtual_time
     async def test_json_under_a_wrong_content_type_is_read_all_the_same(self, provider: str, tmp_path: Path) -> None:
         answer = httpx.Response(401, text='{"message": "no such key"}', headers={"Content-Type": "text/html"})
         assert "no such key" in (await told(provider, answer, tmp_path, ask="check_key")).message

@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from client_stage import seconds
 
 from gputui.model.errors import AuthError, Gone, Malformed, ProviderError, RateLimited, Transient, Unreachable
 from gputui.providers import events as events_module
 from gputui.providers.events import EventParser, Patience, ServerEvent, read_until_quiet
 from gputui.providers.http import HttpClient
 from gputui.providers.pacing import Pace, Pacer
-from gputui.sim.vtime import START_MS, VirtualClock, in_virtual_time
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 
 KEY = "fake-key-0123456789"
 PATIENCE = Patience(wait_s=20, quiet_s=0.75, limit_s=8)
@@ -26,10 +27,6 @@ FRAMES = (
     b"event: x\nretry: 3\ndata:two\ndata: \xe2\x80\x9clines\xe2\x80\x9d\n\n"
 )
 EVENTS = [ServerEvent("1", '{"line":"a: b"}'), ServerEvent("2", None), ServerEvent(None, "two\n“lines”")]
-
-
-def seconds() -> float:
-    return (VirtualClock().now_ms() - START_MS) / 1000
 
 
 class TestParser:

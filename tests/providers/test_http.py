@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gzip
 import json
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
+from client_stage import failure_of, seconds
 from pydantic import BaseModel, ConfigDict
 
 from gputui.model.errors import (
@@ -30,24 +30,12 @@ from gputui.model.errors import (
 from gputui.providers import http, replies
 from gputui.providers.http import HttpClient
 from gputui.providers.replies import Reply, default_error
-from gputui.sim.vtime import START_MS, VirtualClock, run_virtual
+from gputui.sim.vtime import START_MS, VirtualClock, in_virtual_time, run_virtual
 
 KEY = "fake-key-0123456789"
 HTML = "<!DOCTYPE html><html><body>Access denied</body></html>"
 
 Handler = Callable[[httpx.Request], Any]
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        run_virtual(test(*args, **kwargs))
-
-    return run
-
-
-def seconds() -> float:
-    return (VirtualClock().now_ms() - START_MS) / 1000
 
 
 def client_for(handler: Handler, **options: Any) -> HttpClient:
@@ -85,18 +73,12 @@ async def write(script: Script, **options: Any) -> Reply:
     return await client_for(script, **options).send("POST", "things", operation="make a thing", json_body={"a": 1})
 
 
-async def failure_of(call: Coroutine[Any, Any, Reply]) -> ProviderError:
-    with pytest.raises(ProviderError) as caught:
-        await call
-    return caught.value
-
-
 OK = httpx.Response(200, json={"a": 1})
 BROKEN = httpx.Response(503, json={"error": "busy"})
 
 
 class TestRequests:
-    @virtual
+    @in_virtual_time
     async def test_path_joins_the_base_and_unset_parameters_stay_out(self) -> None:
         script = Script(OK)
         await client_for(script).get("/things", operation="read", params={"limit": 3, "cursor": None})
@@ -105,23 +87,23 @@ class TestRequests:
         assert sent.headers["x-api-key"] == KEY
         assert sent.headers["accept"] == "application/json"
 
-    @virtual
+    @in_virtual_time
     async def test_reply_carries_status_data_and_request_id(self) -> None:
         reply = await read(Script(httpx.Response(202, json=[1], headers={"X-Request-Id": "req-7"})))
         assert (reply.status, reply.data, reply.request_id, reply.is_page) == (202, [1], "req-7", False)
 
-    @virtual
+    @in_virtual_time
     async def test_empty_success_is_no_data(self) -> None:
         reply = await write(Script(httpx.Response(204)))
         assert (reply.status, reply.data) == (204, None)
 
-    @virtual
+    @in_virtual_time
     async def test_redirects_are_not_followed(self) -> None:
         script = Script(httpx.Response(302, headers={"Location": "https://elsewhere.test/"}))
         assert isinstance(await failure_of(write(script)), Malformed)
         assert len(script.requests) == 1
 
-    @virtual
+    @in_virtual_time
     async def test_aclose_ends_the_client(self) -> None:
         client = client_for(Script(OK))
         await client.aclose()
@@ -130,14 +112,14 @@ class TestRequests:
 
 
 class TestRetries:
-    @virtual
+    @in_virtual_time
     async def test_a_read_is_tried_again_after_a_moment(self) -> None:
         script = Script(BROKEN, BROKEN, OK)
         assert (await read(script)).data == {"a": 1}
         assert len(script.requests) == 3
         assert seconds() == pytest.approx(sum(http.BACKOFF_S))
 
-    @virtual
+    @in_virtual_time
     async def test_a_question_that_travels_as_a_post_is_a_read(self) -> None:
         script = Script(BROKEN, OK)
         reply = await client_for(script).query("things", operation="ask for things", json_body={"a": 1})
@@ -148,7 +130,7 @@ class TestRetries:
         assert error.may_exist is False
         assert len(lost.requests) == http.READ_ATTEMPTS
 
-    @virtual
+    @in_virtual_time
     async def test_a_read_gives_up(self) -> None:
         script = Script(BROKEN)
         error = await failure_of(read(script))
@@ -158,7 +140,7 @@ class TestRetries:
     @pytest.mark.parametrize(
         "broken", [httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("cut")]
     )
-    @virtual
+    @in_virtual_time
     async def test_a_read_survives_a_broken_connection(self, broken: Exception) -> None:
         script = Script(broken, OK)
         assert (await read(script)).data == {"a": 1}
@@ -167,7 +149,7 @@ class TestRetries:
         "step",
         [BROKEN, httpx.Response(500), httpx.Response(429, headers={"Retry-After": "1"}), httpx.ReadTimeout("slow")],
     )
-    @virtual
+    @in_virtual_time
     async def test_a_write_is_never_sent_twice(self, step: httpx.Response | Exception) -> None:
         script = Script(step, OK)
         await failure_of(write(script))
@@ -175,37 +157,37 @@ class TestRetries:
         assert seconds() == 0
 
     @pytest.mark.parametrize("step", [httpx.Response(status, json={}) for status in (400, 401, 403, 404, 409, 422)])
-    @virtual
+    @in_virtual_time
     async def test_a_refusal_is_final(self, step: httpx.Response) -> None:
         script = Script(step, OK)
         await failure_of(read(script))
         assert len(script.requests) == 1
 
-    @virtual
+    @in_virtual_time
     async def test_an_unreachable_host_is_not_asked_again(self) -> None:
         script = Script(httpx.ConnectError("refused"), OK)
         assert isinstance(await failure_of(read(script)), Unreachable)
         assert len(script.requests) == 1
 
-    @virtual
+    @in_virtual_time
     async def test_retry_after_is_honoured(self) -> None:
         script = Script(httpx.Response(429, headers={"Retry-After": "7"}), OK)
         await read(script)
         assert seconds() == pytest.approx(7)
 
-    @virtual
+    @in_virtual_time
     async def test_retry_after_as_a_date_is_honoured(self) -> None:
         # START_MS is 09:00:00.
         script = Script(httpx.Response(429, headers={"Retry-After": "Mon, 05 Jan 2026 09:00:09 GMT"}), OK)
         await read(script)
         assert seconds() == pytest.approx(9)
 
-    @virtual
+    @in_virtual_time
     async def test_429_without_retry_after_backs_off(self) -> None:
         await read(Script(httpx.Response(429), OK))
         assert seconds() == pytest.approx(http.BACKOFF_S[0])
 
-    @virtual
+    @in_virtual_time
     async def test_a_long_retry_after_is_handed_to_the_caller(self) -> None:
         script = Script(httpx.Response(429, headers={"Retry-After": "3600"}), OK)
         error = await failure_of(read(script))
@@ -255,7 +237,7 @@ class TestMeaning:
             (httpx.DecodingError("gzip"), Malformed, True),
         ],
     )
-    @virtual
+    @in_virtual_time
     async def test_of_a_write(
         self, step: httpx.Response | Exception, kind: type[ProviderError], may_exist: bool
     ) -> None:
@@ -265,19 +247,19 @@ class TestMeaning:
         assert (error.provider, error.operation) == ("acme", "make a thing")
 
     @pytest.mark.parametrize("step", [BROKEN, httpx.ReadTimeout("slow"), httpx.Response(200, text=HTML)])
-    @virtual
+    @in_virtual_time
     async def test_a_read_never_leaves_anything_behind(self, step: httpx.Response | Exception) -> None:
         assert (await failure_of(read(Script(step)))).may_exist is False
 
     @pytest.mark.parametrize("status", [401, 403])
-    @virtual
+    @in_virtual_time
     async def test_a_page_of_a_firewall_is_not_a_dead_key(self, status: int) -> None:
         error = await failure_of(write(Script(httpx.Response(status, text=HTML))))
         assert type(error) is Transient
         assert error.may_exist is False
         assert error.status == status
 
-    @virtual
+    @in_virtual_time
     async def test_tls_trouble_says_so_and_nothing_was_sent(self) -> None:
         cause = httpx.ConnectError("tls")
         cause.__cause__ = ssl.SSLError("wrong version number")
@@ -287,13 +269,13 @@ class TestMeaning:
         assert "TLS" in error.message
         assert "proxy" in (error.hint or "")
 
-    @virtual
+    @in_virtual_time
     async def test_status_and_request_id_are_kept(self) -> None:
         error = await failure_of(write(Script(httpx.Response(500, headers={"X-Request-Id": "req-9"}))))
         assert (error.status, error.request_id) == (500, "req-9")
         assert error.facts()["http_status"] == 500
 
-    @virtual
+    @in_virtual_time
     async def test_the_providers_sentence_is_shown_on_one_line(self) -> None:
         error = await failure_of(
             write(Script(httpx.Response(400, json={"error": "no\n\n  such   \timage " + "x" * 999})))
@@ -302,7 +284,7 @@ class TestMeaning:
         assert "\n" not in error.message
         assert len(error.message) < 400
 
-    @virtual
+    @in_virtual_time
     async def test_a_provider_may_read_its_own_answers(self) -> None:
         def mapper(reply: Reply) -> ProviderError | None:
             return NotFunded("pay first") if reply.data.get("code") == "POOR" else None
@@ -334,7 +316,7 @@ class TestShapes:
         )
         return reply.data
 
-    @virtual
+    @in_virtual_time
     async def test_an_answer_of_the_shape_comes_read_with_all_its_other_members(self) -> None:
         answer = await self.data_of('{"rows": ["1", 2], "success": true, "keys": {"a": null}}')
         assert answer == {"rows": [1, 2], "success": True, "keys": {"a": None}}
@@ -343,18 +325,18 @@ class TestShapes:
     def test_any_other_comes_as_it_is(self, answer: str) -> None:
         assert run_virtual(self.data_of(answer)) == json.loads(answer)
 
-    @virtual
+    @in_virtual_time
     async def test_another_operation_has_no_shape(self) -> None:
         assert await self.data_of('{"rows": ["1"]}', operation="look") == {"rows": ["1"]}
 
-    @virtual
+    @in_virtual_time
     async def test_an_answer_that_was_cut_off_is_malformed(self) -> None:
         with pytest.raises(Malformed, match="cut off"):
             await self.data_of('{"rows": [1, 2')
 
 
 class TestLimits:
-    @virtual
+    @in_virtual_time
     async def test_an_endless_body_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "MAX_BODY_BYTES", 1000)
         chunks = 0
@@ -371,7 +353,7 @@ class TestLimits:
         assert type(error) is Malformed
         assert chunks == 3
 
-    @virtual
+    @in_virtual_time
     async def test_a_small_body_that_unpacks_to_a_huge_one_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "MAX_BODY_BYTES", 100_000)
         bomb = gzip.compress(b" " * 10_000_000)
@@ -379,7 +361,7 @@ class TestLimits:
         error = await failure_of(client_for(lambda _: reply).get("x", operation="read"))
         assert type(error) is Malformed
 
-    @virtual
+    @in_virtual_time
     async def test_a_trickling_answer_has_an_end(self) -> None:
         async def trickle() -> AsyncIterator[bytes]:
             while True:
@@ -404,7 +386,7 @@ class TestSecrets:
             httpx.ReadTimeout(f"waiting with {KEY}"),
         ],
     )
-    @virtual
+    @in_virtual_time
     async def test_the_key_is_in_no_exception(self, step: httpx.Response | Exception) -> None:
         error = await failure_of(write(Script(step)))
         shown = "".join(traceback.format_exception(error)) + repr(error) + str(error.facts()) + str(error.args)

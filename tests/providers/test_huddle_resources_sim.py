@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from client_stage import PUBLIC_KEY
 
 from gputui.model.errors import AuthError, Conflict, Gone, ProviderError, Rejected, Transient
 from gputui.model.types import CreateRequest, Offer, Stock
@@ -16,20 +15,11 @@ from gputui.providers.huddle.client import HuddleClient
 from gputui.providers.registry import ClientContext
 from gputui.sim.serve import PROVIDER_APPS, asgi_transport, build_app
 from gputui.sim.truth import truth_of
-from gputui.sim.vtime import VirtualClock, run_virtual
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 from gputui.sim.world import World
 
 KEY = "sim-huddle-key"
-PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDUw0VGWImuV62YCeO1Q3RAme5yIBNqE7nVDgUEkb9Oh fake-key"
 HOOK = "https://hooks.example.net/gpu?token=fake-token"
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        run_virtual(test(*args, **kwargs))
-
-    return run
 
 
 @pytest.fixture
@@ -57,7 +47,7 @@ async def an_offer(client: HuddleClient, *, sold_out: bool = False) -> Offer:
 
 
 class TestVolumes:
-    @virtual
+    @in_virtual_time
     async def test_from_making_to_deleting(self, client: HuddleClient) -> None:
         assert await client.list_volumes() == []
         made = await client.create_volume("data", size_gib=200, region="FIN-01", kind=None)
@@ -72,7 +62,7 @@ class TestVolumes:
         with pytest.raises(Gone):
             await client.delete_volume(made.id)
 
-    @virtual
+    @in_virtual_time
     async def test_the_quote_is_what_it_then_costs(self, client: HuddleClient) -> None:
         quoted = await client.quote_volume(size_gib=200, region="FIN-01", kind=None)
         made = await client.create_volume("data", size_gib=200, region="FIN-01", kind=None)
@@ -80,7 +70,7 @@ class TestVolumes:
         with pytest.raises(Rejected, match="NVMe_Shared"):
             await client.quote_volume(size_gib=200, region="FIN-01", kind="Tape")
 
-    @virtual
+    @in_virtual_time
     async def test_a_boot_disk_is_told_with_its_machine_and_cannot_be_deleted_under_it(
         self, client: HuddleClient
     ) -> None:
@@ -92,13 +82,13 @@ class TestVolumes:
         with pytest.raises(Conflict):
             await client.delete_volume(disk.id)
 
-    @virtual
+    @in_virtual_time
     async def test_a_kind_that_is_no_longer_made_is_refused(self, client: HuddleClient) -> None:
         with pytest.raises(Rejected, match="HDD"):
             await client.create_volume("data", size_gib=200, region="FIN-01", kind="HDD")
         assert await client.list_volumes() == []
 
-    @virtual
+    @in_virtual_time
     async def test_a_lost_answer_says_that_a_volume_may_exist(self, world: World, client: HuddleClient) -> None:
         world.faults.set(server_error_after_commit={"count": 1, "operation": "create_volume"})
         with pytest.raises(Transient) as caught:
@@ -107,7 +97,7 @@ class TestVolumes:
         assert [volume.name for volume in await client.list_volumes()] == ["data"]
 
     @pytest.mark.parametrize("flat_lists", [False, True])
-    @virtual
+    @in_virtual_time
     async def test_both_forms_of_the_list(self, world: World, client: HuddleClient, flat_lists: bool) -> None:
         made = await client.create_volume("data", size_gib=200, region="FIN-01", kind=None)
         world.faults.set(flat_lists=flat_lists)
@@ -115,7 +105,7 @@ class TestVolumes:
 
 
 class TestWaitlist:
-    @virtual
+    @in_virtual_time
     async def test_joining_and_leaving(self, client: HuddleClient) -> None:
         offer = await an_offer(client, sold_out=True)
         here = await client.join_waitlist(offer)
@@ -132,7 +122,7 @@ class TestWaitlist:
         with pytest.raises(Gone):
             await client.leave_waitlist("no-such")
 
-    @virtual
+    @in_virtual_time
     async def test_waiting_never_orders_a_machine(self, world: World, client: HuddleClient) -> None:
         await client.join_waitlist(await an_offer(client))  # there is capacity: it is told at once
         assert [entry.raw_state for entry in await client.list_waitlist()] != ["waiting"]
@@ -140,7 +130,7 @@ class TestWaitlist:
 
 
 class TestWebhooks:
-    @virtual
+    @in_virtual_time
     async def test_from_making_to_deleting(self, client: HuddleClient) -> None:
         made = await client.create_webhook(HOOK, ["deployment.running", "gpu.available"])
         assert made.secret
@@ -154,7 +144,7 @@ class TestWebhooks:
         with pytest.raises(Gone):
             await client.delete_webhook(listed.id)
 
-    @virtual
+    @in_virtual_time
     async def test_changing_one_thing_leaves_the_others(self, client: HuddleClient) -> None:
         made = (await client.create_webhook(HOOK, ["deployment.running"])).webhook
         paused = await client.update_webhook(made.id, is_active=False)
@@ -164,7 +154,7 @@ class TestWebhooks:
         with pytest.raises(Gone):
             await client.update_webhook("no-such", is_active=True)
 
-    @virtual
+    @in_virtual_time
     async def test_every_event_we_name_is_one_of_huddles(self, client: HuddleClient) -> None:
         made = await client.create_webhook(HOOK, client.webhook_events)
         assert made.webhook.events == client.webhook_events
@@ -173,7 +163,7 @@ class TestWebhooks:
 
 
 class TestApiKeys:
-    @virtual
+    @in_virtual_time
     async def test_a_new_key_works_until_it_is_revoked(
         self, client: HuddleClient, connect: Callable[..., HuddleClient]
     ) -> None:
@@ -188,14 +178,14 @@ class TestApiKeys:
         with pytest.raises(Gone):
             await client.revoke_api_key(made.api_key.id)
 
-    @virtual
+    @in_virtual_time
     async def test_the_list_tells_which_key_is_in_use(self, client: HuddleClient) -> None:
         made = await client.create_api_key("batch-runner")
         own = {key.id: key.is_own for key in await client.list_api_keys()}
         assert own.pop(made.api_key.id) is False
         assert list(own.values()) == [True]
 
-    @virtual
+    @in_virtual_time
     async def test_a_lost_answer_says_that_a_key_may_exist(self, world: World, client: HuddleClient) -> None:
         world.faults.set(lost_reply={"count": 1, "operation": "create_api_key"})
         with pytest.raises(ProviderError) as caught:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from test_contract import (
-    FaultyWire,
-    HttpContract,
-    Rig,
-    answer,
-    available,
-    failure_of,
-    order,
-    until_state,
-    virtual,
-)
+from client_stage import FINGERPRINT, OTHER_PUBLIC_KEY, OUR_NAME, failure_of
+from contract_stage import KEY, FaultyWire, Rig, answer, available, order, until_state
+from http_contract import HttpContract
 
 from gputui.model.errors import AuthError, Conflict, Gone, NoCapacity, RateLimited, Rejected, Transient, Unreachable
 from gputui.model.states import MachineState
@@ -30,13 +22,9 @@ from gputui.providers.lambda_.client import LambdaClient
 from gputui.providers.registry import ClientContext
 from gputui.sim.lambda_ import app
 from gputui.sim.transport import asgi_transport
-from gputui.sim.vtime import VirtualClock
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 from gputui.sim.world import World
 
-KEY = "sim-contract-key"
-FINGERPRINT = "SHA256:wfaZWFbq0dnsAc4OjC4v/hI+XcdNPh9pSmeo8yJjUwY"
-OUR_NAME = "gputui-wfaZWFbq0dns"
-OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEaF6C0hM0oFPt0GHHjmGXDh4Cm9HUR1WQMFzmUdfvFE fake-other"
 LAUNCH = "/instance-operations/launch"
 
 
@@ -53,28 +41,14 @@ class ClockedWire(FaultyWire):
         return await super().handle_async_request(request)
 
 
-@dataclass
-class LambdaRig(Rig):
-    """One account at the simulated Lambda."""
-
-    world: Any = None
-
-    def client(self, *, key: str | None = None) -> Any:
-        """Return a new client on the account, with nothing in memory."""
-        api_key = self.key if key is None else key
-        return LambdaClient(
-            ClientContext(VirtualClock(), self.state_dir, api_key=api_key, url=self.url, transport=self.wire)
-        )
-
-
 @pytest.fixture
 def world() -> World:
     return World(VirtualClock(), seed=7)
 
 
 @pytest.fixture
-def rig(world: World, tmp_path: Path) -> LambdaRig:
-    return LambdaRig(
+def rig(world: World, tmp_path: Path) -> Rig:
+    return Rig(
         "lambda",
         tmp_path,
         missing_id="0" * 32,
@@ -87,7 +61,7 @@ def rig(world: World, tmp_path: Path) -> LambdaRig:
 
 
 @pytest.fixture
-def client(rig: LambdaRig) -> Any:
+def client(rig: Rig) -> Any:
     return rig.client()
 
 
@@ -97,11 +71,7 @@ class TestLambda(HttpContract):
     TERMINATE_METHOD, TERMINATE = "POST", "/instance-operations/terminate"
     TELLS_CREATION = False
 
-    @pytest.fixture
-    def rig(self, rig: LambdaRig) -> LambdaRig:
-        return rig
-
-    @virtual
+    @in_virtual_time
     async def test_offer_ids_are_stable(self, rig: Rig) -> None:
         """Regions come and go with their capacity; what stays keeps its meaning, and no type is ever dropped."""
         first = {offer.id: offer.native for offer in await rig.client().fetch_offers()}
@@ -112,7 +82,7 @@ class TestLambda(HttpContract):
 
 
 class TestMarket:
-    @virtual
+    @in_virtual_time
     async def test_every_card_is_known_and_no_cpu_type_is_offered(self, client: Any) -> None:
         offers = await client.fetch_offers()
         assert not any("cpu" in offer.id for offer in offers)
@@ -120,7 +90,7 @@ class TestMarket:
         arm = {offer.gpu for offer in offers if offer.native["architecture"] == "arm64"}
         assert arm == {"GH200"}
 
-    @virtual
+    @in_virtual_time
     async def test_a_market_without_undocumented_fields_is_the_same_but_for_them(
         self, world: World, client: Any
     ) -> None:
@@ -130,7 +100,7 @@ class TestMarket:
         assert [replace(offer, native={}, fetched_at_ms=0) for offer in bare] == expected
         assert {offer.native["architecture"] for offer in bare} == {None}
 
-    @virtual
+    @in_virtual_time
     async def test_a_sold_out_type_stays_in_sight(self, world: World, client: Any) -> None:
         types = {offer.native["instance_type_name"] for offer in await client.fetch_offers()}
         world.faults.set(market_churn=1.0)
@@ -138,7 +108,7 @@ class TestMarket:
         assert {offer.native["instance_type_name"] for offer in offers} == types
         assert [offer.region for offer in offers if offer.stock is Stock.NONE]
 
-    @virtual
+    @in_virtual_time
     async def test_images_fit_the_processor(self, client: Any) -> None:
         offers = await client.fetch_offers()
         arm = next(offer for offer in offers if offer.native["architecture"] == "arm64")
@@ -148,16 +118,16 @@ class TestMarket:
             assert images[0].is_default
             assert images[0].value.startswith("lambda-stack-")
 
-    @virtual
+    @in_virtual_time
     async def test_the_workspace_is_told_by_a_key(self, client: Any) -> None:
         assert (await client.check_key()).identity is None
-        await client.add_ssh_key("desk", OTHER_KEY)
+        await client.add_ssh_key("desk", OTHER_PUBLIC_KEY)
         assert (await client.check_key()).identity.startswith("workspace ")
 
 
 class TestOrders:
-    @virtual
-    async def test_launches_side_by_side_keep_their_distance(self, rig: LambdaRig) -> None:
+    @in_virtual_time
+    async def test_launches_side_by_side_keep_their_distance(self, rig: Rig) -> None:
         clients = [rig.client(), rig.client()]
         requests = [await order(clients[0], f"gputui-t-{number}", number) for number in range(4)]
         calls = [clients[number % 2].create(request) for number, request in enumerate(requests)]
@@ -165,28 +135,28 @@ class TestOrders:
         assert len({machine.id for machine in made}) == 4
         assert all(later - earlier >= 12 for earlier, later in pairwise(rig.wire.launched_at_s))
 
-    @virtual
+    @in_virtual_time
     async def test_our_key_is_registered_once(self, client: Any) -> None:
         requests = [await order(client, f"gputui-t-{number}", number) for number in range(3)]
         await asyncio.gather(*map(client.create, requests))
         keys = await client.list_ssh_keys()
         assert [(key.name, key.fingerprint) for key in keys] == [(OUR_NAME, FINGERPRINT)]
 
-    @virtual
+    @in_virtual_time
     async def test_a_twin_of_our_keys_name_is_gone_around(self, world: World, client: Any) -> None:
         await client.create(await order(client, "gputui-t-1"))
         world.faults.set(key_name_race={"count": 1})
-        await client.add_ssh_key(OUR_NAME, OTHER_KEY)
+        await client.add_ssh_key(OUR_NAME, OTHER_PUBLIC_KEY)
         await client.create(await order(client, "gputui-t-2"))
         assert sorted(key.name for key in await client.list_ssh_keys()) == [OUR_NAME, OUR_NAME, f"{OUR_NAME}-2"]
 
-    @virtual
+    @in_virtual_time
     async def test_a_taken_key_name_is_refused(self, client: Any) -> None:
-        await client.add_ssh_key("desk", OTHER_KEY)
-        assert isinstance(await failure_of(client.add_ssh_key("desk", OTHER_KEY)), Rejected)
+        await client.add_ssh_key("desk", OTHER_PUBLIC_KEY)
+        assert isinstance(await failure_of(client.add_ssh_key("desk", OTHER_PUBLIC_KEY)), Rejected)
 
-    @virtual
-    async def test_every_family_on_offer_can_be_ordered(self, rig: LambdaRig, client: Any) -> None:
+    @in_virtual_time
+    async def test_every_family_on_offer_can_be_ordered(self, rig: Rig, client: Any) -> None:
         request = await order(client)
         for image in await client.list_os_images(request.offer):
             label = f"gputui-{image.value}"
@@ -195,7 +165,7 @@ class TestOrders:
             await client.terminate(made.id, idempotency_key="t")
             await asyncio.sleep(rig.settle_s)
 
-    @virtual
+    @in_virtual_time
     async def test_no_capacity_though_listed(self, world: World, client: Any) -> None:
         request = await order(client)
         world.faults.set(no_capacity={"count": 1})
@@ -205,14 +175,14 @@ class TestOrders:
         assert error.request_id
         assert await client.list_machines() == []
 
-    @virtual
+    @in_virtual_time
     async def test_the_longest_label_fits(self, client: Any) -> None:
         label = "gputui-" + "p" * 30 + "-" + "0" * 26
         assert len(label) == 64
         made = await client.create(replace(await order(client), label=label))
         assert (await client.get(made.id)).label == label
 
-    @virtual
+    @in_virtual_time
     async def test_a_quota_speaks_of_the_account(self, world: World, client: Any) -> None:
         world.faults.set(instance_quota=1)
         await client.create(await order(client, "gputui-t-1"))
@@ -224,7 +194,7 @@ class TestOrders:
         ("knob", "kind"),
         [("account_inactive", AuthError), ("invalid_address", Rejected), ("provider_unavailable", Transient)],
     )
-    @virtual
+    @in_virtual_time
     async def test_accounts_in_trouble(self, world: World, client: Any, knob: str, kind: type[Exception]) -> None:
         request = await order(client)
         world.faults.set(**{knob: True})
@@ -234,7 +204,7 @@ class TestOrders:
         assert await client.list_machines() == []
 
     @pytest.mark.parametrize("status", ["400", "404"])
-    @virtual
+    @in_virtual_time
     async def test_a_type_that_is_no_more_is_refused_not_gone(self, world: World, client: Any, status: str) -> None:
         world.faults.set(launch_missing_status=status)
         request = await order(client)
@@ -242,7 +212,7 @@ class TestOrders:
         error = await failure_of(client.create(replace(request, offer=replace(request.offer, native=native))))
         assert type(error) is Rejected
 
-    @virtual
+    @in_virtual_time
     async def test_the_machines_own_price_shows_a_surprise(self, world: World, client: Any) -> None:
         world.faults.set(price_surprise={"count": 1}, price_surprise_factor=2)
         request = await order(client)
@@ -254,7 +224,7 @@ class TestOrders:
 
 class TestMachines:
     @pytest.mark.parametrize("form", ["absent", "null"])
-    @virtual
+    @in_virtual_time
     async def test_no_address_early_in_boot(self, world: World, client: Any, form: str) -> None:
         world.faults.set(unset_shows=form)
         made = await client.create(await order(client))
@@ -264,7 +234,7 @@ class TestMachines:
         assert running.ip
         assert running.ssh_user == "ubuntu"
 
-    @virtual
+    @in_virtual_time
     async def test_unhealthy_is_alive_and_never_taken_for_running(self, world: World, client: Any) -> None:
         world.faults.set(unhealthy_from_boot={"count": 1})
         made = await client.create(await order(client))
@@ -279,7 +249,7 @@ class TestMachines:
         assert await client.list_machines() == []
 
     @pytest.mark.parametrize("is_listed", [False, True])
-    @virtual
+    @in_virtual_time
     async def test_an_ended_machine_reads_as_gone_and_then_as_missing(
         self, world: World, client: Any, is_listed: bool
     ) -> None:
@@ -291,7 +261,7 @@ class TestMachines:
         await asyncio.sleep(400)
         assert isinstance(await failure_of(client.get(made.id)), Gone)
 
-    @virtual
+    @in_virtual_time
     async def test_a_status_nobody_knows(self, world: World, client: Any) -> None:
         made = await client.create(await order(client))
         world.faults.set(unknown_state=True, unknown_state_word=["levitating"])
@@ -299,8 +269,8 @@ class TestMachines:
         assert (machine.state, machine.raw_state) == (MachineState.UNKNOWN, "levitating")
         assert [found.id for found in await client.list_machines()] == [made.id]
 
-    @virtual
-    async def test_what_the_edge_says_is_not_about_the_key(self, world: World, rig: LambdaRig) -> None:
+    @in_virtual_time
+    async def test_what_the_edge_says_is_not_about_the_key(self, world: World, rig: Rig) -> None:
         client = rig.client()
         world.faults.set(block_default_user_agents=True)
         assert (await client.check_key()).ok
@@ -308,9 +278,9 @@ class TestMachines:
         assert isinstance(await failure_of(client.check_key()), Transient)
 
     @pytest.mark.parametrize("body", ["text", "html"])
-    @virtual
+    @in_virtual_time
     async def test_over_the_launch_limit_without_our_pacing(
-        self, world: World, rig: LambdaRig, tmp_path: Path, body: str
+        self, world: World, rig: Rig, tmp_path: Path, body: str
     ) -> None:
         """Another tool on the same account has just launched something."""
         world.faults.set(rate_limit_body=body)
@@ -326,8 +296,8 @@ class TestMachines:
 
 
 class TestFileSystems:
-    @virtual
-    async def test_life(self, world: World, rig: LambdaRig) -> None:
+    @in_virtual_time
+    async def test_life(self, world: World, rig: Rig) -> None:
         world.faults.set(filesystem_used_gib=3.5, filesystem_usage_lag_s=60)
         client = rig.client()
         region = (await available(client)).region
@@ -341,7 +311,7 @@ class TestFileSystems:
         assert await client.list_volumes() == []
         assert isinstance(await failure_of(client.delete_volume(made.id)), Gone)
 
-    @virtual
+    @in_virtual_time
     async def test_a_name_twice_and_a_quota_are_refused(self, world: World, client: Any) -> None:
         region = (await available(client)).region
         world.faults.set(filesystem_quota=2)
@@ -351,8 +321,8 @@ class TestFileSystems:
             error = await failure_of(client.create_volume(name, size_gib=None, region=region, kind=None))
             assert (type(error), error.may_exist) == (Rejected, False)
 
-    @virtual
-    async def test_one_in_use_names_its_machine_and_stays(self, rig: LambdaRig, client: Any) -> None:
+    @in_virtual_time
+    async def test_one_in_use_names_its_machine_and_stays(self, rig: Rig, client: Any) -> None:
         request = await order(client)
         volume = await client.create_volume("datasets", size_gib=None, region=request.offer.region, kind=None)
         machine_id = await launch_with(rig, request, volume.name)
@@ -363,7 +333,7 @@ class TestFileSystems:
         await asyncio.sleep(600)
         await client.delete_volume(volume.id)
 
-    @virtual
+    @in_virtual_time
     async def test_a_lost_answer_may_have_made_one(self, world: World, client: Any) -> None:
         region = (await available(client)).region
         world.faults.set(lost_reply={"count": 1})
@@ -372,9 +342,9 @@ class TestFileSystems:
         assert [volume.name for volume in await client.list_volumes()] == ["datasets"]
 
 
-async def launch_with(rig: LambdaRig, request: CreateRequest, filesystem: str) -> str:
+async def launch_with(rig: Rig, request: CreateRequest, filesystem: str) -> str:
     """Launch a machine that mounts a file system, as a person would by the console."""
-    await rig.client().add_ssh_key("person", OTHER_KEY)
+    await rig.client().add_ssh_key("person", OTHER_PUBLIC_KEY)
     body = {
         "region_name": request.offer.region,
         "instance_type_name": request.offer.native["instance_type_name"],

@@ -1,50 +1,30 @@
-"""The mock cloud: lives by the clock, survives and is shared by processes, is steered by a few variables."""
+"""The mock cloud: keeps what every provider must, lives by the clock, is steered by a few variables."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import functools
-import json
-import os
-import stat
-import subprocess
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from contract_stage import Rig
+from mock_stage import offer, request
+from provider_contract import ProviderContract
 
-from gputui.model.errors import Gone, Malformed, NoCapacity, Rejected, ShellError, Transient
+from gputui.model.errors import Gone, NoCapacity, Rejected, ShellError
 from gputui.model.gpus import BY_NAME
 from gputui.model.states import MachineState
-from gputui.model.types import CreateRequest, Machine, Offer, Stock
+from gputui.model.types import Machine, Stock
 from gputui.model.units import HOUR_MS
 from gputui.providers import base
 from gputui.providers.mock import catalogue, cloud
 from gputui.providers.mock.client import MockClient
 from gputui.providers.registry import ClientContext, make_client
-from gputui.sim.vtime import START_MS, VirtualClock, run_virtual
+from gputui.sim.vtime import START_MS, VirtualClock, in_virtual_time
 
 FOLDER = ".gputui/placement-1"
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        run_virtual(test(*args, **kwargs))
-
-    return run
-
-
-class FixedClock:
-    def __init__(self, now_ms: int = START_MS) -> None:
-        self.at_ms = now_ms
-
-    def now_ms(self) -> int:
-        return self.at_ms
 
 
 @pytest.fixture
@@ -58,15 +38,10 @@ def client(new_client: Callable[[], MockClient]) -> MockClient:
     return new_client()
 
 
-def offer(machine_type: str = "1x-h100-sxm", region: str = "us-east", now_ms: int = START_MS) -> Offer:
-    return catalogue.offer_of(catalogue.LISTINGS[f"mock:{machine_type}:{region}"], now_ms)
-
-
-def request(number: int = 1, /, **changes: Any) -> CreateRequest:
-    basis = CreateRequest(
-        offer=offer(), label=f"gputui-t-{number:04d}", idempotency_key=f"idem-{number}", ssh_public_key=""
-    )
-    return replace(basis, **changes)
+class TestMock(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Rig:
+        return Rig("mock", tmp_path, missing_id="mock-000000000000", settle_s=10)
 
 
 class TestMarket:
@@ -83,7 +58,7 @@ class TestMarket:
             assert all(abs(price / listing.base_micro_usd_per_hour - 1) <= 0.035 for price in prices)
             assert catalogue.price_at(listing, START_MS + HOUR_MS - 1) == prices[0]
 
-    @virtual
+    @in_virtual_time
     async def test_a_quote_holds_for_an_hour_and_the_agreed_price_for_good(self, client: MockClient) -> None:
         listing = next(
             found
@@ -101,7 +76,7 @@ class TestMarket:
         await asyncio.sleep(7 * 3600)
         assert (await client.get(held.id)).price_micro_usd_per_hour == quoted.price_micro_usd_per_hour
 
-    @virtual
+    @in_virtual_time
     async def test_sold_out_means_no_capacity(self, client: MockClient) -> None:
         sold_out = next(found for found in await client.fetch_offers() if found.stock is Stock.NONE)
         with pytest.raises(NoCapacity) as caught:
@@ -111,7 +86,7 @@ class TestMarket:
 
 
 class TestLife:
-    @virtual
+    @in_virtual_time
     async def test_states_follow_the_clock(self, client: MockClient) -> None:
         machine = await client.create(request())
         assert (machine.state, machine.ip, machine.started_at_ms) == (MachineState.PENDING, None, None)
@@ -130,21 +105,21 @@ class TestLife:
             with pytest.raises(Gone):
                 await call
 
-    @virtual
+    @in_virtual_time
     async def test_everything_is_in_the_file(self, new_client: Callable[[], MockClient]) -> None:
         machine = await new_client().create(request())
         assert [found.label for found in await new_client().list_machines()] == ["gputui-t-0001"]
         await new_client().terminate(machine.id, idempotency_key="t")
         assert (await new_client().get(machine.id)).state is MachineState.DELETING
 
-    @virtual
+    @in_virtual_time
     async def test_the_same_key_makes_one_machine(self, new_client: Callable[[], MockClient]) -> None:
         first = await new_client().create(request())
         again = await new_client().create(request(resend=True))
         assert first.id == again.id
         assert len(await new_client().list_machines()) == 1
 
-    @virtual
+    @in_virtual_time
     async def test_boot_time_is_a_knob(self, client: MockClient) -> None:
         machine = await client.create(request(env={"MOCK_BOOT_S": "90.5"}))
         await asyncio.sleep(90)
@@ -166,7 +141,7 @@ class TestLife:
             ({"offer": replace(offer(), native={})}, "offer"),
         ],
     )
-    @virtual
+    @in_virtual_time
     async def test_what_makes_no_sense_is_rejected(
         self, client: MockClient, change: dict[str, Any], field: str
     ) -> None:
@@ -176,7 +151,7 @@ class TestLife:
 
 
 class TestBill:
-    @virtual
+    @in_virtual_time
     async def test_by_the_started_second_from_running_to_the_terminate_call(self, client: MockClient) -> None:
         machine = await client.create(request())
         rate = machine.price_micro_usd_per_hour
@@ -189,7 +164,7 @@ class TestBill:
         await asyncio.sleep(5000)
         assert client.cloud.bill_micro_usd(machine.id) == rate
 
-    @virtual
+    @in_virtual_time
     async def test_nothing_before_it_runs(self, client: MockClient) -> None:
         machine = await client.create(request())
         await asyncio.sleep(1.5)
@@ -197,7 +172,7 @@ class TestBill:
         await asyncio.sleep(60)
         assert client.cloud.bill_micro_usd(machine.id) == 0
 
-    @virtual
+    @in_virtual_time
     async def test_the_balance_remembers_forgotten_machines(self, client: MockClient) -> None:
         before = (await client.fetch_balance()).balance_micro_usd
         machine = await client.create(request())
@@ -230,25 +205,25 @@ class TestNoCapacity:
     @pytest.mark.parametrize(
         ("wanted", "letters"), [("0", "mmmm"), ("1", "rmrm"), ("2", "rrmr"), ("all", "rrrr"), ("", "mmmm")]
     )
-    @virtual
+    @in_virtual_time
     async def test_that_many_are_refused_before_one_is_made(
         self, client: MockClient, wanted: str, letters: str
     ) -> None:
         assert await self.outcomes(client, wanted, range(4)) == letters
 
-    @virtual
+    @in_virtual_time
     async def test_each_workload_counts_for_itself(self, client: MockClient) -> None:
         assert await self.outcomes(client, "1", range(1), command="a") == "r"
         assert await self.outcomes(client, "1", range(1, 2), command="b") == "r"
         assert await self.outcomes(client, "1", range(2, 3), command="a") == "m"
 
-    @virtual
+    @in_virtual_time
     async def test_an_old_count_is_forgotten(self, client: MockClient) -> None:
         assert await self.outcomes(client, "2", range(1)) == "r"
         await asyncio.sleep(cloud.ROUND_MS / 1000 + 1)
         assert await self.outcomes(client, "2", range(1, 4)) == "rrm"
 
-    @virtual
+    @in_virtual_time
     async def test_a_create_sent_again_is_answered_alike(self, client: MockClient) -> None:
         assert await self.outcomes(client, "1", range(1)) == "r"
         assert await self.outcomes(client, "1", range(1)) == "r"
@@ -277,7 +252,7 @@ class TestShell:
         assert (await shell.run(["sh", f"{FOLDER}/harness.sh", "start", FOLDER])).exit_code == 0
         await shell.close()
 
-    @virtual
+    @in_virtual_time
     async def test_a_workload_goes_on_between_processes(self, new_client: Callable[[], MockClient]) -> None:
         machine = await self.running(new_client())
         await self.start(new_client(), machine)
@@ -288,7 +263,7 @@ class TestShell:
         assert " state=exited exit=3 " in ended
         assert "python train.py" in ended
 
-    @virtual
+    @in_virtual_time
     async def test_a_closed_shell_or_a_machine_that_does_not_run(self, client: MockClient) -> None:
         machine = await client.create(request())
         with pytest.raises(ShellError):
@@ -309,7 +284,7 @@ class TestShell:
         with pytest.raises(ShellError):
             await client.open_shell(machine)
 
-    @virtual
+    @in_virtual_time
     async def test_machines_are_apart(self, client: MockClient) -> None:
         first = await self.running(client)
         await self.start(client, first)
@@ -319,20 +294,20 @@ class TestShell:
         result = await shell.run(["sh", f"{FOLDER}/harness.sh", "poll", FOLDER, "0", "10", "30"])
         assert result.exit_code != 0
 
-    @virtual
+    @in_virtual_time
     async def test_nothing_is_executed(self, client: MockClient, tmp_path: Path) -> None:
         shell = await client.open_shell(await self.running(client))
         witness = tmp_path / "witness"
         assert (await shell.run(["touch", str(witness)])).exit_code != 0
         assert not witness.exists()
 
-    @virtual
+    @in_virtual_time
     async def test_values_of_the_environment_do_not_reach_the_file(self, client: MockClient, tmp_path: Path) -> None:
         machine = await self.running(client, env={"TOKEN": "fake-secret"})
         await self.start(client, machine)
         assert "fake-secret" not in (tmp_path / "state" / cloud.FILE_NAME).read_text()
 
-    @virtual
+    @in_virtual_time
     async def test_the_disk_is_dropped_with_the_machine(self, client: MockClient, tmp_path: Path) -> None:
         machine = await self.running(client)
         await self.start(client, machine)
@@ -341,91 +316,6 @@ class TestShell:
         await client.create(request(2))
         text = (tmp_path / "state" / cloud.FILE_NAME).read_text()
         assert "train.py" not in text
-
-
-class TestFile:
-    @virtual
-    async def test_is_for_its_owner_only(self, client: MockClient, tmp_path: Path) -> None:
-        await client.create(request())
-        folder = tmp_path / "state"
-        assert {path.name for path in folder.iterdir()} == {cloud.FILE_NAME, "mock-cloud.lock"}
-        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-    @virtual
-    async def test_reading_needs_no_file_and_makes_none(self, client: MockClient, tmp_path: Path) -> None:
-        assert await client.list_machines() == []
-        assert await client.fetch_offers()
-        assert not (tmp_path / "state").exists()
-
-    @pytest.mark.parametrize(
-        "text", ["{", "[]", "{}", '{"format": 99}', json.dumps({"format": 1, "machines": [{"id": "x"}]})]
-    )
-    @virtual
-    async def test_damage_is_said_and_nothing_is_overwritten(
-        self, client: MockClient, tmp_path: Path, text: str
-    ) -> None:
-        file = tmp_path / "state" / cloud.FILE_NAME
-        file.parent.mkdir()
-        file.write_text(text)
-        for call in (client.list_machines(), client.create(request())):
-            with pytest.raises(Malformed) as caught:
-                await call
-            assert caught.value.may_exist is False
-            assert cloud.FILE_NAME in str(caught.value)
-        assert file.read_text() == text
-
-    @virtual
-    async def test_waits_for_the_lock_but_not_for_ever(self, client: MockClient, tmp_path: Path) -> None:
-        await client.create(request())
-        descriptor = os.open(tmp_path / "state" / "mock-cloud.lock", os.O_RDWR)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        waiting = asyncio.create_task(client.create(request(2)))
-        await asyncio.sleep(3)
-        assert not waiting.done()
-        os.close(descriptor)
-        await waiting
-        descriptor = os.open(tmp_path / "state" / "mock-cloud.lock", os.O_RDWR)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(Transient) as caught:
-            await client.create(request(3))
-        os.close(descriptor)
-        assert caught.value.may_exist is False
-        assert len(await client.list_machines()) == 2
-
-    @virtual
-    async def test_a_folder_that_cannot_be_used_is_said(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
-        with pytest.raises(Transient):
-            await MockClient(ClientContext(VirtualClock(), tmp_path / "file")).create(request())
-
-    def test_processes_side_by_side_lose_nothing(self, tmp_path: Path) -> None:
-        program = (
-            "import asyncio, sys\n"
-            "from pathlib import Path\n"
-            "from gputui.model.types import CreateRequest\n"
-            "from gputui.providers.mock.catalogue import LISTINGS, offer_of\n"
-            "from gputui.providers.mock.client import MockClient\n"
-            "from gputui.providers.registry import ClientContext\n"
-            "class Clock:\n"
-            f"    def now_ms(self): return {START_MS}\n"
-            "async def main():\n"
-            "    client = MockClient(ClientContext(Clock(), Path(sys.argv[1])))\n"
-            f"    offer = offer_of(LISTINGS['mock:1x-l4:us-east'], {START_MS})\n"
-            "    for number in range(20):\n"
-            "        name = f'{sys.argv[2]}-{number}'\n"
-            "        await client.create(CreateRequest(offer, name, name, ''))\n"
-            "asyncio.run(main())\n"
-        )
-        children = [
-            subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], stderr=subprocess.PIPE)
-            for name in "ab"
-        ]
-        for child in children:
-            _, errors = child.communicate(timeout=60)
-            assert (child.returncode, errors) == (0, b"")
-        found = asyncio.run(MockClient(ClientContext(FixedClock(), tmp_path)).list_machines())
-        assert {machine.label for machine in found} == {f"{name}-{number}" for name in "ab" for number in range(20)}
 
 
 class TestRest:
@@ -437,19 +327,19 @@ class TestRest:
         }
         assert issubclass(MockClient, base.OpensShell)
 
-    @virtual
+    @in_virtual_time
     async def test_needs_no_key(self, tmp_path: Path) -> None:
         client = make_client("mock", ClientContext(VirtualClock(), tmp_path))
         assert (await client.check_key()).ok is True
         await client.aclose()
 
-    @virtual
+    @in_virtual_time
     async def test_regions_cover_the_offers(self, client: MockClient) -> None:
         assert {found.region for found in await client.fetch_offers()} == {
             region.code for region in await client.list_regions()
         }
 
-    @virtual
+    @in_virtual_time
     async def test_ssh_keys(self, new_client: Callable[[], MockClient]) -> None:
         key = await new_client().add_ssh_key("desk", "ssh-ed25519 AAAA")
         assert await new_client().add_ssh_key("desk", "ssh-ed25519 AAAA") == key

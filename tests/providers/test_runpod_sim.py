@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_contract import (
-    PUBLIC_KEY,
-    FaultyWire,
-    HttpContract,
-    Rig,
-    available,
-    failure_of,
-    order,
-    until_reachable,
-    until_state,
-    virtual,
-)
+from client_stage import OTHER_PUBLIC_KEY, PUBLIC_KEY, failure_of
+from contract_stage import KEY, FaultyWire, Rig, available, order, until_reachable, until_state
+from http_contract import HttpContract
 
 from gputui.core.runner.container import script
 from gputui.model.errors import (
@@ -43,12 +34,10 @@ from gputui.providers.registry import ClientContext
 from gputui.providers.runpod.client import RunPodClient
 from gputui.sim.runpod import app
 from gputui.sim.transport import asgi_transport
-from gputui.sim.vtime import VirtualClock
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 from gputui.sim.world import World
 
-KEY = "sim-contract-key"
 IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
-OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEaF6C0hM0oFPt0GHHjmGXDh4Cm9HUR1WQMFzmUdfvFE fake-other"
 NONCE = "0123456789abcdef"
 # The container disk that every pod gets, at the price of RunPod's documentation.
 DISK_MICRO_USD_PER_HOUR = usd_to_micro(Decimal(50) / 10 / 730)
@@ -61,11 +50,8 @@ class ImageClient(RunPodClient):
         return await super().create(replace(request, image=request.image or IMAGE))
 
 
-@dataclass
 class RunPodRig(Rig):
     """One account at the simulated RunPod."""
-
-    world: Any = None
 
     def client(self, *, key: str | None = None) -> Any:
         """Return a new client on the account, with nothing in memory."""
@@ -104,10 +90,6 @@ class TestRunPod(HttpContract):
     LIST = "/v2/pods"
     TERMINATE_METHOD, TERMINATE = "DELETE", "/v2/pods/"
 
-    @pytest.fixture
-    def rig(self, rig: RunPodRig) -> RunPodRig:
-        return rig
-
     def price_of(self, request: CreateRequest) -> int:
         return request.offer.price_micro_usd_per_hour + DISK_MICRO_USD_PER_HOUR
 
@@ -138,7 +120,7 @@ async def follow(client: Any, machine_id: str, until: str) -> list[str]:
 
 
 class TestMarket:
-    @virtual
+    @in_virtual_time
     async def test_both_clouds_several_counts_and_no_sentinel(self, client: Any) -> None:
         offers = await client.fetch_offers()
         assert {offer.tier for offer in offers} == {Tier.SECURE, Tier.COMMUNITY}
@@ -153,7 +135,7 @@ class TestMarket:
                 single = singles[offer.native["gpu_id"]]
                 assert offer.price_micro_usd_per_hour == single.price_micro_usd_per_hour * offer.gpu_count
 
-    @virtual
+    @in_virtual_time
     async def test_community_hosts_in_no_data_centre(self, world: World, client: Any) -> None:
         world.faults.set(runpod_placeless_community=True)
         offers = [offer for offer in await client.fetch_offers() if offer.tier is Tier.COMMUNITY]
@@ -162,7 +144,7 @@ class TestMarket:
         request = replace(await job(client), offer=offer)
         assert (await client.create(request)).label == request.label
 
-    @virtual
+    @in_virtual_time
     async def test_lists_in_pages(self, world: World, client: Any) -> None:
         world.faults.set(runpod_api="september")
         made = [await client.create(await job(client, f"gputui-t-{number}")) for number in range(3)]
@@ -170,7 +152,7 @@ class TestMarket:
 
 
 class TestOrders:
-    @virtual
+    @in_virtual_time
     async def test_no_capacity_is_told_from_a_broken_rule(self, world: World, client: Any) -> None:
         request = await job(client)
         world.faults.set(no_capacity={"count": 1})
@@ -182,7 +164,7 @@ class TestOrders:
         assert error.may_exist is False
         assert await client.list_machines() == []
 
-    @virtual
+    @in_virtual_time
     async def test_too_little_credit(self, world: World, client: Any) -> None:
         request = await job(client)
         await client.list_machines()
@@ -192,33 +174,33 @@ class TestOrders:
         error = await failure_of(client.create(request))
         assert (type(error), error.status, error.may_exist) == (NotFunded, 402, False)
 
-    @virtual
+    @in_virtual_time
     async def test_the_spending_limit(self, world: World, client: Any) -> None:
         world.faults.set(runpod_spend_limit_usd=0.05)
         error = await failure_of(client.create(await job(client)))
         assert (type(error), error.may_exist) == (NotFunded, False)
 
-    @virtual
+    @in_virtual_time
     async def test_a_request_too_large(self, client: Any) -> None:
         error = await failure_of(client.create(await job(client, GPUTUI_COMMAND="x" * 110_000)))
         assert isinstance(error, Rejected)
         assert (error.field, error.may_exist) == ("command", False)
 
-    @virtual
+    @in_virtual_time
     async def test_a_machine_is_given_our_key_and_the_others_stay(self, client: Any) -> None:
-        await client.add_ssh_key("desk", OTHER_KEY)
+        await client.add_ssh_key("desk", OTHER_PUBLIC_KEY)
         for number in range(2):
             await client.create(await order(client, f"gputui-t-{number}"))
         assert [key.name for key in await client.list_ssh_keys()] == ["desk", "gputui"]
 
-    @virtual
+    @in_virtual_time
     async def test_a_job_has_no_way_in_and_needs_no_key(self, client: Any) -> None:
         made = await client.create(await job(client))
         running = await until_state(client, made.id, MachineState.RUNNING, 600)
         assert running.ip is None
         assert await client.list_ssh_keys() == []
 
-    @virtual
+    @in_virtual_time
     async def test_keys_that_may_not(self, world: World, client: Any) -> None:
         request = await job(client)
         world.faults.set(runpod_key_scope="read_only")
@@ -231,7 +213,7 @@ class TestOrders:
 
 class TestPods:
     @pytest.mark.parametrize("shows", ["null", "empty"])
-    @virtual
+    @in_virtual_time
     async def test_running_without_a_container_is_pending(self, world: World, client: Any, shows: str) -> None:
         world.faults.set(runpod_container_after_s=120, runpod_no_runtime_shows=shows)
         made = await client.create(await job(client))
@@ -244,7 +226,7 @@ class TestPods:
         assert ("RUNNING", MachineState.RUNNING) not in seen
         await until_state(client, made.id, MachineState.RUNNING, 300)
 
-    @virtual
+    @in_virtual_time
     async def test_a_port_that_never_comes(self, world: World, client: Any) -> None:
         world.faults.set(runpod_no_public_port={"count": 1})
         made = await client.create(await order(client))
@@ -252,7 +234,7 @@ class TestPods:
         await asyncio.sleep(300)
         assert (running.ip, (await client.get(made.id)).ip) == (None, None)
 
-    @virtual
+    @in_virtual_time
     async def test_a_terminated_pod_that_can_still_be_read(self, world: World, client: Any) -> None:
         world.faults.set(runpod_terminated_readable_s=300)
         made = await client.create(await job(client))
@@ -262,7 +244,7 @@ class TestPods:
         await asyncio.sleep(400)
         assert isinstance(await failure_of(client.get(made.id)), Gone)
 
-    @virtual
+    @in_virtual_time
     async def test_many_watchers_stay_within_the_quota(self, client: Any) -> None:
         made = [await client.create(await job(client, f"gputui-t-{number}")) for number in range(6)]
 
@@ -273,7 +255,7 @@ class TestPods:
 
         await asyncio.gather(*(watch(machine.id) for machine in made))
 
-    @virtual
+    @in_virtual_time
     async def test_another_tool_uses_the_quota_up(self, world: World, rig: RunPodRig, tmp_path: Path) -> None:
         world.faults.set(runpod_per_minute=5)
         other = RunPodClient(
@@ -289,7 +271,7 @@ class TestPods:
 
 
 class TestStopAndStart:
-    @virtual
+    @in_virtual_time
     async def test_a_machine_is_switched_off_and_on(self, client: Any) -> None:
         made = await client.create(await order(client))
         before = await until_reachable(client, made.id, 600)
@@ -303,7 +285,7 @@ class TestStopAndStart:
         await until_state(client, made.id, MachineState.RUNNING, 600)
         assert (await until_reachable(client, made.id, 600)).ssh_port != before.ssh_port
 
-    @virtual
+    @in_virtual_time
     async def test_a_jobs_pod_has_nothing_to_keep(self, client: Any) -> None:
         made = await client.create(await job(client))
         await until_state(client, made.id, MachineState.RUNNING, 600)
@@ -311,7 +293,7 @@ class TestStopAndStart:
         assert (await client.get(made.id)).state is MachineState.RUNNING
 
     @pytest.mark.parametrize("status", ["400", "409"])
-    @virtual
+    @in_virtual_time
     async def test_the_gpus_went_to_someone_else(self, world: World, client: Any, status: str) -> None:
         world.faults.set(runpod_start_refused={"count": 1}, runpod_refused_start_status=status)
         made = await client.create(await order(client))
@@ -321,7 +303,7 @@ class TestStopAndStart:
 
 
 class TestLog:
-    @virtual
+    @in_virtual_time
     async def test_a_job_from_its_begin_to_its_end(self, client: Any) -> None:
         made = await client.create(await job(client, MOCK_DURATION_S="90", MOCK_EXIT_CODE="3"))
         await until_state(client, made.id, MachineState.RUNNING, 600)
@@ -345,7 +327,7 @@ class TestLog:
         ],
         ids=lambda knobs: " ".join(f"{name.removeprefix('runpod_')}={value}" for name, value in knobs.items()),
     )
-    @virtual
+    @in_virtual_time
     async def test_each_line_once_whatever_happens_to_the_stream(
         self, world: World, client: Any, knobs: dict[str, Any]
     ) -> None:
@@ -369,7 +351,7 @@ class TestLog:
         assert lines[0] == f"gputui-begin {NONCE}"
         assert lines[-1].startswith("gputui-end")
 
-    @virtual
+    @in_virtual_time
     async def test_a_long_log_is_read_from_its_first_line(self, client: Any) -> None:
         made = await client.create(await job(client, MOCK_DURATION_S="3000"))
         await until_state(client, made.id, MachineState.RUNNING, 600)
@@ -378,7 +360,7 @@ class TestLog:
         assert lines[0] == f"gputui-begin {NONCE}"
         assert len(lines) > 100
 
-    @virtual
+    @in_virtual_time
     async def test_a_pod_that_is_gone(self, client: Any) -> None:
         made = await client.create(await job(client))
         await client.terminate(made.id, idempotency_key="t")
@@ -388,19 +370,19 @@ class TestLog:
 
 class TestAccount:
     @pytest.mark.parametrize("answer", ["410", "404"])
-    @virtual
+    @in_virtual_time
     async def test_the_balance_when_the_older_api_is_gone(self, world: World, client: Any, answer: str) -> None:
         assert (await client.fetch_balance()).balance_micro_usd == 100_000_000
         world.faults.set(runpod_graphql=answer)
         assert (await client.fetch_balance()).balance_micro_usd is None
 
-    @virtual
+    @in_virtual_time
     async def test_the_balance_is_not_for_every_key(self, world: World, client: Any) -> None:
         world.faults.set(runpod_key_scope="no_graphql")
         assert (await client.fetch_balance()).balance_micro_usd is None
         assert (await client.check_key()).ok
 
-    @virtual
+    @in_virtual_time
     async def test_the_bill_names_pods_and_the_rest(self, world: World, client: Any) -> None:
         began_ms = VirtualClock().now_ms()
         for region in await client.list_regions():
@@ -420,15 +402,15 @@ class TestAccount:
         )
         assert sum(charge.amount_micro_usd for charge in charges if charge.machine_id is None) > 0
 
-    @virtual
+    @in_virtual_time
     async def test_keys_side_by_side(self, rig: RunPodRig) -> None:
         one, two = rig.client(), rig.client()
-        await asyncio.gather(one.add_ssh_key("a", PUBLIC_KEY), two.add_ssh_key("b", OTHER_KEY))
+        await asyncio.gather(one.add_ssh_key("a", PUBLIC_KEY), two.add_ssh_key("b", OTHER_PUBLIC_KEY))
         assert {key.name for key in await one.list_ssh_keys()} == {"a", "b"}
 
 
 class TestVolumes:
-    @virtual
+    @in_virtual_time
     async def test_life(self, client: Any) -> None:
         made = None
         for region in await client.list_regions():
@@ -442,7 +424,7 @@ class TestVolumes:
         assert await client.list_volumes() == []
         assert isinstance(await failure_of(client.delete_volume(made.id)), Gone)
 
-    @virtual
+    @in_virtual_time
     async def test_a_lost_answer_may_have_made_one(self, world: World, client: Any) -> None:
         region = (await available(client)).region
         world.faults.set(server_error={"count": 1})

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_contract import (
-    LABEL,
-    PUBLIC_KEY,
-    FaultyWire,
-    HttpContract,
-    Rig,
-    failure_of,
-    order,
-    until_state,
-    virtual,
-)
+from client_stage import PUBLIC_KEY, failure_of
+from contract_stage import KEY, LABEL, FaultyWire, Rig, order, until_state
+from http_contract import HttpContract
 
 from gputui.model.errors import AuthError, Conflict, Gone, NoCapacity, NotFunded, ProviderError, RateLimited
 from gputui.model.states import MachineState
 from gputui.model.types import CreateRequest, Machine, Stock
-from gputui.providers.registry import ClientContext
-from gputui.providers.tensordock.client import TensorDockClient
 from gputui.sim.tensordock import app, knobs
 from gputui.sim.transport import asgi_transport
 from gputui.sim.truth import truth_of
-from gputui.sim.vtime import VirtualClock
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 from gputui.sim.world import World
 
-KEY = "sim-contract-key"
 MISSING_ID = "00000000-0000-4000-8000-000000000000"
-
-
-@dataclass
-class TensorDockRig(Rig):
-    """One organization at the simulated TensorDock."""
-
-    world: Any = None
-
-    def client(self, *, key: str | None = None) -> Any:
-        """Return a new client on the account, with nothing in memory."""
-        api_key = self.key if key is None else key
-        context = ClientContext(VirtualClock(), self.state_dir, api_key=api_key, url=self.url, transport=self.wire)
-        return TensorDockClient(context)
 
 
 @pytest.fixture
@@ -54,10 +29,10 @@ def world() -> World:
 
 
 @pytest.fixture
-def rig(world: World, tmp_path: Path) -> TensorDockRig:
+def rig(world: World, tmp_path: Path) -> Rig:
     wire = FaultyWire(asgi_transport(app.build(world, "/tensordock")))
     world.faults.set(**{knobs.STALE_LISTINGS: False})
-    return TensorDockRig(
+    return Rig(
         "tensordock",
         tmp_path,
         missing_id=MISSING_ID,
@@ -69,7 +44,7 @@ def rig(world: World, tmp_path: Path) -> TensorDockRig:
 
 
 @pytest.fixture
-def client(rig: TensorDockRig) -> Any:
+def client(rig: Rig) -> Any:
     return rig.client()
 
 
@@ -77,10 +52,6 @@ class TestTensorDock(HttpContract):
     CREATE = LIST = "/instances"
     TELLS_CREATION = TELLS_REGION = False
     OFFERS_NEED_KEY = False
-
-    @pytest.fixture
-    def rig(self, rig: TensorDockRig) -> TensorDockRig:
-        return rig
 
 
 async def machine_gone(client: Any, machine_id: str) -> None:
@@ -104,7 +75,7 @@ async def reachable(client: Any, machine_id: str) -> Machine:
 class TestForms:
     @pytest.mark.parametrize("list_item", ["usual", "brief", "full"])
     @pytest.mark.parametrize("list_shape", ["array", "instances", "attributes"])
-    @virtual
+    @in_virtual_time
     async def test_every_form_of_list_names_every_machine(
         self, world: World, client: Any, list_shape: str, list_item: str
     ) -> None:
@@ -116,7 +87,7 @@ class TestForms:
     @pytest.mark.parametrize("single_shape", ["bare", "data", "attributes"])
     @pytest.mark.parametrize("gpu_key", ["display", "model"])
     @pytest.mark.parametrize("status_case", ["lower", "camel"])
-    @virtual
+    @in_virtual_time
     async def test_every_form_of_machine_says_the_same(
         self, world: World, client: Any, single_shape: str, gpu_key: str, status_case: str
     ) -> None:
@@ -131,7 +102,7 @@ class TestForms:
     @pytest.mark.parametrize("shape", ["data", "bare"])
     @pytest.mark.parametrize("code", ["200", "201"])
     @pytest.mark.parametrize("address", ["absent", "empty", "null"])
-    @virtual
+    @in_virtual_time
     async def test_every_answer_to_an_order(
         self, world: World, client: Any, status: str, shape: str, code: str, address: str
     ) -> None:
@@ -150,7 +121,7 @@ class TestForms:
 
     @pytest.mark.parametrize("shows", ["previous", "deleting"])
     @pytest.mark.parametrize("answer", ["message", "empty"])
-    @virtual
+    @in_virtual_time
     async def test_every_end(self, world: World, client: Any, shows: str, answer: str) -> None:
         world.faults.set(**{knobs.DELETING_SHOWS: shows, knobs.DELETE_ANSWER: answer})
         made = await client.create(await order(client))
@@ -158,14 +129,14 @@ class TestForms:
         assert isinstance(await failure_of(client.get(made.id)), Gone)
 
     @pytest.mark.parametrize("code", ["401", "403"])
-    @virtual
-    async def test_a_bad_token(self, world: World, rig: TensorDockRig, code: str) -> None:
+    @in_virtual_time
+    async def test_a_bad_token(self, world: World, rig: Rig, code: str) -> None:
         world.faults.set(**{knobs.BAD_TOKEN_CODE: code})
         assert type(await failure_of(rig.client(key="fake-dead").check_key())) is AuthError
 
 
 class TestMarket:
-    @virtual
+    @in_virtual_time
     async def test_sizes_are_such_that_the_provider_takes_them(self, world: World, client: Any) -> None:
         """Every listed machine can be ordered as it is described, one at a time, with sizes checked strictly."""
         world.faults.set(**{knobs.STRICT_SIZES: True})
@@ -178,7 +149,7 @@ class TestMarket:
             assert found.price_micro_usd_per_hour == offer.price_micro_usd_per_hour
             await machine_gone(client, made.id)
 
-    @virtual
+    @in_virtual_time
     async def test_what_is_listed_may_not_be_there(self, world: World, client: Any) -> None:
         world.faults.set(**{knobs.STALE_LISTINGS: True})
         refused: list[NoCapacity] = []
@@ -195,7 +166,7 @@ class TestMarket:
         assert not any(error.may_exist for error in refused)
         assert await client.list_machines() == []
 
-    @virtual
+    @in_virtual_time
     async def test_a_larger_disk_costs_what_it_costs(self, client: Any) -> None:
         request = await order(client)
         made = await client.create(CreateRequest(request.offer, LABEL, "i", PUBLIC_KEY, disk_gib=1990))
@@ -207,7 +178,7 @@ class TestMarket:
 
 class TestOrders:
     @pytest.mark.parametrize("in_200", [True, False])
-    @virtual
+    @in_virtual_time
     async def test_an_error_on_the_way_leaves_open_what_exists(self, world: World, client: Any, in_200: bool) -> None:
         request = await order(client)
         world.faults.set(**{knobs.DEPLOYMENT_FAILS: True, knobs.ERRORS_IN_200: in_200})
@@ -215,7 +186,7 @@ class TestOrders:
         assert error.may_exist is True
         assert error.code in ("no_capacity", "transient")
 
-    @virtual
+    @in_virtual_time
     async def test_too_little_money(self, world: World, client: Any) -> None:
         world.faults.set(starting_credit_usd=0.9)
         request = await order(client)
@@ -223,7 +194,7 @@ class TestOrders:
         assert type(error) is NotFunded
         assert error.may_exist is False
 
-    @virtual
+    @in_virtual_time
     async def test_a_forward_that_was_not_made_shows_as_no_address(self, world: World, client: Any) -> None:
         world.faults.set(**{knobs.FORWARDS_DROPPED: True})
         made = await client.create(await order(client))
@@ -231,14 +202,14 @@ class TestOrders:
         found = await client.get(made.id)
         assert (found.state, found.ip, found.ssh_port) == (MachineState.RUNNING, None, None)
 
-    @virtual
+    @in_virtual_time
     async def test_an_answer_that_takes_its_time(self, world: World, client: Any) -> None:
         request = await order(client)
         world.faults.set(**{knobs.CREATE_S: 80})
         assert (await client.create(request)).id
         assert asyncio.get_running_loop().time() >= 80
 
-    @virtual
+    @in_virtual_time
     async def test_one_that_stops_by_itself_says_so(self, world: World, client: Any) -> None:
         world.faults.set(**{knobs.STOPS_AFTER_CREATE: True})
         made = await client.create(await order(client))
@@ -249,7 +220,7 @@ class TestStopAndStart:
     @pytest.mark.parametrize("code", ["400", "409"])
     @pytest.mark.parametrize("moves", [False, True])
     @pytest.mark.parametrize("end", ["stopped", "stoppeddisassociated"])
-    @virtual
+    @in_virtual_time
     async def test_off_and_on(self, world: World, client: Any, code: str, moves: bool, end: str) -> None:
         world.faults.set(**{knobs.WRONG_STATE_CODE: code, knobs.MOVES_ON_START: moves, knobs.STOP_END: end})
         made = await client.create(await order(client))
@@ -264,17 +235,15 @@ class TestStopAndStart:
         assert after.state is MachineState.RUNNING
         assert ((after.ip, after.ssh_port) == (before.ip, before.ssh_port)) is not moves
 
-    @virtual
+    @in_virtual_time
     async def test_what_is_missing_is_gone(self, client: Any) -> None:
         for call in (client.stop_machine(MISSING_ID), client.start_machine(MISSING_ID)):
             assert type(await failure_of(call)) is Gone
 
 
 class TestLimits:
-    @virtual
-    async def test_two_processes_watching_many_machines_are_never_refused(
-        self, world: World, rig: TensorDockRig
-    ) -> None:
+    @in_virtual_time
+    async def test_two_processes_watching_many_machines_are_never_refused(self, world: World, rig: Rig) -> None:
         machine_id = (await rig.client().create(await order(rig.client()))).id
 
         async def watch() -> None:
@@ -286,7 +255,7 @@ class TestLimits:
         assert asyncio.get_running_loop().time() > 120
         await rig.client().terminate(machine_id, idempotency_key="t")
 
-    @virtual
+    @in_virtual_time
     async def test_a_refusal_for_haste_is_no_refusal_of_the_order(self, world: World, client: Any) -> None:
         request = await order(client)
         world.faults.set(**{knobs.REQUESTS_PER_MINUTE: 1})

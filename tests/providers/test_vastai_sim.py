@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_contract import (
-    PUBLIC_KEY,
-    FaultyWire,
-    HttpContract,
-    Rig,
-    failure_of,
-    order,
-    until_state,
-    virtual,
-)
+from client_stage import FINGERPRINT, PUBLIC_KEY, failure_of
+from contract_stage import KEY, FaultyWire, Rig, order, until_state
+from http_contract import HttpContract
 
 from gputui.model.errors import AuthError, Gone, NoCapacity, NotFunded, RateLimited
 from gputui.model.states import MachineState
 from gputui.model.types import Machine
-from gputui.providers.registry import ClientContext
 from gputui.providers.vastai import market
-from gputui.providers.vastai.client import VastClient
 from gputui.sim.transport import asgi_transport
 from gputui.sim.vastai import app
-from gputui.sim.vtime import VirtualClock
+from gputui.sim.vtime import VirtualClock, in_virtual_time
 from gputui.sim.world import World
-
-KEY = "sim-contract-key"
-OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEaF6C0hM0oFPt0GHHjmGXDh4Cm9HUR1WQMFzmUdfvFE fake-other"
-FINGERPRINT = "SHA256:wfaZWFbq0dnsAc4OjC4v/hI+XcdNPh9pSmeo8yJjUwY"
-
-
-@dataclass
-class VastRig(Rig):
-    """One account at the simulated Vast.ai."""
-
-    world: Any = None
-
-    def client(self, *, key: str | None = None) -> Any:
-        """Return a new client on the account, with nothing in memory."""
-        api_key = self.key if key is None else key
-        context = ClientContext(VirtualClock(), self.state_dir, api_key=api_key, url=self.url, transport=self.wire)
-        return VastClient(context)
 
 
 @pytest.fixture
@@ -55,10 +29,10 @@ def world() -> World:
 
 
 @pytest.fixture
-def rig(world: World, tmp_path: Path) -> VastRig:
+def rig(world: World, tmp_path: Path) -> Rig:
     wire = FaultyWire(asgi_transport(app.build(world, "/vastai")))
     world.faults.set(offers=120)
-    return VastRig(
+    return Rig(
         "vastai",
         tmp_path,
         missing_id="1",
@@ -70,7 +44,7 @@ def rig(world: World, tmp_path: Path) -> VastRig:
 
 
 @pytest.fixture
-def client(rig: VastRig) -> Any:
+def client(rig: Rig) -> Any:
     return rig.client()
 
 
@@ -78,10 +52,6 @@ class TestVast(HttpContract):
     CREATE_METHOD, CREATE = "PUT", "/asks/"
     LIST = "/api/v1/instances"
     IS_MARKET = True
-
-    @pytest.fixture
-    def rig(self, rig: VastRig) -> VastRig:
-        return rig
 
 
 async def running(client: Any, machine_id: str) -> Machine:
@@ -96,7 +66,7 @@ async def gone(client: Any, machine_id: str) -> None:
 
 
 class TestMarket:
-    @virtual
+    @in_virtual_time
     async def test_a_small_answer_hides_no_model(self, world: World, client: Any) -> None:
         world.faults.set(offers=3000, search_cap=100_000, cap_by_limit=True)
         whole = await client.fetch_offers()
@@ -109,25 +79,25 @@ class TestMarket:
         assert {offer.id for offer in seen} < {offer.id for offer in whole}
         assert max(offer.gpu_count for offer in seen if offer.gpu == "H100-SXM") == 8
 
-    @virtual
+    @in_virtual_time
     async def test_a_market_that_fits_is_read_whole(self, world: World, client: Any) -> None:
         in_slices = {offer.id for offer in await client.fetch_offers()}
         world.faults.set(cap_by_limit=True)
         assert {offer.id for offer in await client.fetch_offers()} == in_slices
 
-    @virtual
-    async def test_searches_keep_to_the_limit(self, world: World, rig: VastRig, client: Any) -> None:
+    @in_virtual_time
+    async def test_searches_keep_to_the_limit(self, world: World, rig: Rig, client: Any) -> None:
         world.faults.set(offers=1500)
         for _ in range(2):
             await client.fetch_offers()
         assert 40 < rig.wire.count("POST", "/bundles/") <= 2 * market.MAX_SEARCHES  # none was refused and sent again
 
-    @virtual
+    @in_virtual_time
     async def test_filters_that_are_dropped_cost_only_searches(self, world: World, client: Any) -> None:
         world.faults.set(malformed_filters="dropped", unknown_filters="dropped")
         assert all(offer.native["verified"] is not False for offer in await client.fetch_offers())
 
-    @virtual
+    @in_virtual_time
     async def test_todays_searches_are_used_up(self, world: World, client: Any) -> None:
         made = await client.create(await order(client))
         world.faults.set(search_quota=1)
@@ -137,7 +107,7 @@ class TestMarket:
         await running(client, made.id)
         await gone(client, made.id)
 
-    @virtual
+    @in_virtual_time
     async def test_prices_are_with_our_disk(self, client: Any) -> None:
         request = await order(client)
         small = await client.create(request)
@@ -152,7 +122,7 @@ def _dearest_first(offer: Any) -> int:
 
 
 class TestOrders:
-    @virtual
+    @in_virtual_time
     async def test_one_offer_is_one_machine(self, client: Any) -> None:
         request = await order(client)
         await client.create(request)
@@ -163,7 +133,7 @@ class TestOrders:
         assert len(await client.list_machines()) == 1
 
     @pytest.mark.parametrize("shape", ["404", "410", "400", "200"])
-    @virtual
+    @in_virtual_time
     async def test_every_form_of_a_lost_race(self, world: World, client: Any, shape: str) -> None:
         request = await order(client)
         world.faults.set(offer_gone_as=shape, offer_race={"count": 1})
@@ -174,15 +144,15 @@ class TestOrders:
         assert (type(error), error.may_exist) == (NoCapacity, False)
         assert [machine.id for machine in await client.list_machines()] == [made.id]
 
-    @virtual
+    @in_virtual_time
     async def test_too_little_credit(self, world: World, client: Any) -> None:
         world.faults.set(starting_credit_usd=0.5, minimum_credit_usd=1.0)
         assert type(await failure_of(client.create(await order(client)))) is NotFunded
 
     @pytest.mark.parametrize("no_keys", ["empty", "404"])
-    @virtual
+    @in_virtual_time
     async def test_our_key_is_registered_once_and_reaches_the_machine(
-        self, world: World, rig: VastRig, client: Any, no_keys: str
+        self, world: World, rig: Rig, client: Any, no_keys: str
     ) -> None:
         world.faults.set(no_ssh_keys_as=no_keys)
         for number in range(3):
@@ -190,7 +160,7 @@ class TestOrders:
         assert [key.fingerprint for key in await client.list_ssh_keys()] == [FINGERPRINT]
         assert all(PUBLIC_KEY.split()[1] in " ".join(machine.authorized_keys) for machine in _machines(world))
 
-    @virtual
+    @in_virtual_time
     async def test_a_team_account(self, world: World, client: Any) -> None:
         world.faults.set(team_account=True)
         await client.create(await order(client))
@@ -198,7 +168,7 @@ class TestOrders:
         (machine,) = _machines(world)
         assert PUBLIC_KEY.split()[1] in " ".join(machine.authorized_keys)
 
-    @virtual
+    @in_virtual_time
     async def test_an_image_that_no_registry_has(self, world: World, client: Any) -> None:
         world.faults.set(image_not_found={"count": 1})
         made = await client.create(replace(await order(client), image="nobody/nothing:latest"))
@@ -208,7 +178,7 @@ class TestOrders:
 
 
 class TestMachines:
-    @virtual
+    @in_virtual_time
     async def test_more_machines_than_a_page_holds(self, client: Any) -> None:
         request = await order(client)
         offers = [offer for offer in await client.fetch_offers() if offer.id != request.offer.id]
@@ -222,7 +192,7 @@ class TestMachines:
 
     @pytest.mark.parametrize("ports", ["empty", "null"])
     @pytest.mark.parametrize("newline", [True, False])
-    @virtual
+    @in_virtual_time
     async def test_an_address_as_soon_as_it_runs(self, world: World, client: Any, ports: str, newline: bool) -> None:
         world.faults.set(ports_unset_shows=ports, address_newline=newline)
         made = await client.create(await order(client))
@@ -233,7 +203,7 @@ class TestMachines:
         assert machine.ssh_user == "root"
 
     @pytest.mark.parametrize("word", ["exited", "stopped"])
-    @virtual
+    @in_virtual_time
     async def test_stop_and_start(self, world: World, client: Any, word: str) -> None:
         world.faults.set(stopped_shows=word)
         made = await client.create(await order(client))
@@ -244,7 +214,7 @@ class TestMachines:
         await client.start_machine(made.id)
         assert (await running(client, made.id)).price_micro_usd_per_hour == full
 
-    @virtual
+    @in_virtual_time
     async def test_a_start_that_cannot_be_had_is_called_off(self, world: World, client: Any) -> None:
         made = await client.create(await order(client))
         await running(client, made.id)
@@ -255,7 +225,7 @@ class TestMachines:
         assert (await client.get(made.id)).state is MachineState.STOPPED
 
     @pytest.mark.parametrize("word", ["no_such_instance", "not_found"])
-    @virtual
+    @in_virtual_time
     async def test_every_form_of_missing_is_gone(self, world: World, client: Any, word: str) -> None:
         world.faults.set(missing_instance_as=word)
         assert type(await failure_of(client.terminate("999", idempotency_key="t"))) is Gone
@@ -263,8 +233,8 @@ class TestMachines:
         assert type(await failure_of(client.stop_machine("999"))) is Gone
 
     @pytest.mark.parametrize("status", ["404", "401"])
-    @virtual
-    async def test_a_revoked_key_ends_no_machine(self, world: World, rig: VastRig, status: str) -> None:
+    @in_virtual_time
+    async def test_a_revoked_key_ends_no_machine(self, world: World, rig: Rig, status: str) -> None:
         made = await rig.client().create(await order(rig.client()))
         world.faults.set(bad_key_status=status)
         revoked = rig.client(key="fake-revoked-key")
@@ -279,7 +249,7 @@ class TestMachines:
         assert (await rig.client().get(made.id)).id == made.id
 
     @pytest.mark.parametrize("body", ["text", "threshold", "detail", "retry_after"])
-    @virtual
+    @in_virtual_time
     async def test_every_form_of_slow_down(self, world: World, client: Any, body: str) -> None:
         made = [await client.create(await order(client, f"gputui-{number}", number)) for number in range(2)]
         world.faults.set(too_frequent_body=body, interval_scale=20)
@@ -292,14 +262,14 @@ class TestMachines:
 
 
 class TestAccount:
-    @virtual
+    @in_virtual_time
     async def test_who_we_are(self, client: Any) -> None:
         check = await client.check_key()
         assert check.ok
         assert check.identity
         assert KEY not in repr(check)
 
-    @virtual
+    @in_virtual_time
     async def test_volumes(self, client: Any) -> None:
         regions = Counter(offer.region for offer in await client.fetch_offers() if offer.region)
         region = regions.most_common(1)[0][0]
@@ -312,7 +282,7 @@ class TestAccount:
         assert type(await failure_of(client.delete_volume(made.id))) is Gone
 
     @pytest.mark.parametrize("days", ["overlapping", "beginning"])
-    @virtual
+    @in_virtual_time
     async def test_charges(self, world: World, client: Any, days: str) -> None:
         world.faults.set(charge_days=days, traffic_down_gb_per_hour=1.0)
         since_ms = VirtualClock().now_ms() - 86_400_000
