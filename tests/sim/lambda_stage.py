@@ -17,6 +17,8 @@ from gputui.sim.world import World
 BLOB = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + b"k" * 32
 PUBLIC_KEY = f"ssh-ed25519 {base64.b64encode(BLOB).decode()} someone@somewhere"
 A10 = "gpu_1x_a10"
+INVALID = "global/invalid-parameters"
+MISSING = "global/object-does-not-exist"
 BOOT_S = 10.0
 
 

@@ -22,6 +22,7 @@ from gputui.sim.world import World
 BLOB = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + b"k" * 32
 PUBLIC_KEY = f"ssh-ed25519 {base64.b64encode(BLOB).decode()} someone@somewhere"
 RTX4090 = "NVIDIA GeForce RTX 4090"
+H100 = "NVIDIA H100 80GB HBM3"
 NO_CAPACITY = (
     "There are no longer any instances available with the requested specifications. Please refresh and try again."
 )

@@ -6,12 +6,10 @@ import asyncio
 import base64
 
 import pytest
-from lambda_stage import BLOB, PUBLIC_KEY, LambdaApi
+from lambda_stage import BLOB, INVALID, MISSING, PUBLIC_KEY, LambdaApi
 
 from gputui.sim.vtime import in_virtual_time
 
-INVALID = "global/invalid-parameters"
-MISSING = "global/object-does-not-exist"
 SSH_RULE = {"protocol": "tcp", "port_range": [1, 1024], "source_network": "0.0.0.0/0", "description": ""}
 WEB_RULE = {"protocol": "tcp", "port_range": [443, 443], "source_network": "10.0.0.0/8", "description": "https"}
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from runpod_stage import CONTAINER_S, RTX4090, RunPodApi
+from runpod_stage import CONTAINER_S, H100, RTX4090, RunPodApi
 
 from gputui.sim.machine import SimMachine
 from gputui.sim.truth import truth_of
 from gputui.sim.vtime import in_virtual_time
 
-H100 = {"id": "NVIDIA H100 80GB HBM3", "count": 8}
+EIGHT_H100 = {"id": H100, "count": 8}
 DISK_USD = Decimal("0.10") / 730
 STOPPED_USD = Decimal("0.20") / 730
 
@@ -120,23 +120,23 @@ async def test_a_job_that_has_ended_goes_on_costing(api: RunPodApi) -> None:
 @in_virtual_time
 async def test_a_pod_needs_credit_for_an_hour(api: RunPodApi) -> None:
     api.world.faults.set(starting_credit_usd=20)
-    text = await api.refused(402, "POST", "pods", json=api.order(gpu=H100))
+    text = await api.refused(402, "POST", "pods", json=api.order(gpu=EIGHT_H100))
     assert text == "Your account balance is insufficient to deploy this pod."
     await api.create()
     api.world.faults.set(runpod_needs_credit=False)
-    await api.create(gpu=H100)
+    await api.create(gpu=EIGHT_H100)
 
 
 @in_virtual_time
 async def test_the_limit_of_spend_per_hour(api: RunPodApi) -> None:
     api.world.faults.set(starting_credit_usd=1000)
     for _ in range(3):
-        await api.create(gpu=H100)
+        await api.create(gpu=EIGHT_H100)
     await asyncio.sleep(20)
-    text = await api.refused(402, "POST", "pods", json=api.order(gpu=H100))
+    text = await api.refused(402, "POST", "pods", json=api.order(gpu=EIGHT_H100))
     assert text == "Renting this pod would put you over your current spending limit ($80.00/hr)."
     api.world.faults.set(runpod_spend_limit_usd=100)
-    await api.create(gpu=H100)
+    await api.create(gpu=EIGHT_H100)
 
 
 @in_virtual_time
@@ -145,8 +145,8 @@ async def test_without_balance_pods_end_unless_they_have_a_network_volume(api: R
     wanted = {"name": "data", "size": 10, "dataCenter": "US-CA-2"}
     volume = await api.ok("POST", "network-volumes", 201, json=wanted)
     mounts = {"network": [{"volumeId": volume["id"], "path": "/w"}]}
-    kept = (await api.create(gpu=H100, mounts=mounts))["id"]
-    lost = (await api.create(gpu=H100, mounts={"persistent": {"size": 10, "path": "/w"}}))["id"]
+    kept = (await api.create(gpu=EIGHT_H100, mounts=mounts))["id"]
+    lost = (await api.create(gpu=EIGHT_H100, mounts={"persistent": {"size": 10, "path": "/w"}}))["id"]
     await asyncio.sleep(3600)
     assert sorted(await api.listed()) == sorted([kept, lost])
     await asyncio.sleep(600)

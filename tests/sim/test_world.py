@@ -1,53 +1,18 @@
-"""The simulated world by itself: capacity, lives, the true bill, and that one seed is one history."""
+"""The simulated world by itself: capacity, lives, and that one seed is one history."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from world_stage import account_of, new_world, order, running, until
 
 from gputui.model.errors import ShellError
-from gputui.sim.billing import BillingTerms, bill_usd, billing_start_ms, settled_usd
-from gputui.sim.catalogue import InstanceType
 from gputui.sim.lives import Life
-from gputui.sim.machine import SimMachine
-from gputui.sim.truth import truth_of
-from gputui.sim.vtime import VirtualClock, in_virtual_time, run_virtual
-from gputui.sim.world import Account, Order, OutOfCapacity, World, WrongState
-
-H100 = InstanceType("h100", "H100", 1, 80, 30, 120, Decimal("3.60"), {"north": 2, "south": 1})
-
-
-def new_world(seed: int = 1, **settings: Any) -> World:
-    world = World(VirtualClock(), seed, boot_s=10.0)
-    world.catalogue("cloud", [H100])
-    world.faults.set(**settings)
-    return world
-
-
-def account_of(world: World, key: str = "sim-a") -> Account:
-    account = world.account("cloud", key)
-    assert account is not None
-    return account
-
-
-def order(world: World, region: str = "north", *, key: str = "sim-a", minimum_s: int = 600) -> SimMachine:
-    return world.order(Order(account_of(world, key), "h100", region, "box", "cloud.deploy", minimum_s=minimum_s))
-
-
-async def until(moment_ms: int) -> None:
-    await asyncio.sleep((moment_ms - VirtualClock().now_ms()) / 1000)
-
-
-async def running(machine: SimMachine) -> int:
-    """Sleep until a machine runs and return when that was."""
-    started_ms = next(at for at, life in machine.timeline if life is Life.RUNNING)
-    await until(started_ms)
-    return started_ms
-
+from gputui.sim.vtime import in_virtual_time, run_virtual
+from gputui.sim.world import OutOfCapacity, WrongState
 
 # Accounts and capacity
 
@@ -256,204 +221,7 @@ async def test_a_shell_opens_once_sshd_answers_and_breaks_when_the_machine_dies(
         await shell.run(["sh", ".gputui/job/harness.sh", "poll", ".gputui/job", "0", "100", "0"])
 
 
-# The true bill
-
-
-@in_virtual_time
-async def test_five_hours_pass_in_a_moment_with_the_right_bill() -> None:
-    began = time.monotonic()
-    world = new_world()
-    machine = order(world)
-    started_ms = await running(machine)
-    await until(started_ms + 5 * 3_600_000)
-    world.delete(machine, "cloud.delete")
-    await asyncio.sleep(3600)
-    assert machine.bill_usd(world.now_ms()) == Decimal("18")
-    assert world.balance_usd(account_of(world)) == Decimal("82")
-    assert time.monotonic() - began < 2
-
-
-@in_virtual_time
-async def test_the_balance_falls_by_ticks_and_settles_at_deletion() -> None:
-    world = new_world(starting_credit_usd=50)
-    world.catalogues["cloud"].set_price("h100", "1.71")
-    machine, account = order(world), account_of(world)
-    started_ms = await running(machine)
-    seen = {}
-    for second in (599, 600, 1199, 1200, 1530):
-        await until(started_ms + second * 1000)
-        seen[second] = world.balance_usd(account)
-    assert seen == {
-        599: Decimal(50),
-        600: Decimal("49.715"),
-        1199: Decimal("49.715"),
-        1200: Decimal("49.43"),
-        1530: Decimal("49.43"),
-    }
-    world.delete(machine, "cloud.delete")
-    assert world.balance_usd(account) == Decimal("49.27325")
-
-
-@in_virtual_time
-async def test_two_minutes_cost_ten() -> None:
-    world = new_world()
-    world.catalogues["cloud"].set_price("h100", "1.71")
-    machine = order(world)
-    started_ms = await running(machine)
-    await until(started_ms + 120_000)
-    world.delete(machine, "cloud.delete")
-    assert machine.bill_usd(world.now_ms()) == Decimal("0.285")
-    assert world.balance_usd(account_of(world)) == Decimal(100) - Decimal("0.285")
-
-
-@in_virtual_time
-async def test_a_machine_that_never_ran_costs_nothing() -> None:
-    world = new_world()
-    machine = order(world)
-    await asyncio.sleep(2)
-    world.delete(machine, "cloud.delete")
-    await asyncio.sleep(3600)
-    assert machine.bill_usd(world.now_ms()) == 0
-
-
-@in_virtual_time
-async def test_billing_may_start_with_the_order() -> None:
-    world = new_world(billing_start="ordered", delete_s=0)
-    machine = order(world)
-    await until(machine.created_ms + 1_800_000)
-    world.delete(machine, "cloud.delete")
-    assert machine.bill_usd(world.now_ms()) == Decimal("1.8")
-
-
-@in_virtual_time
-async def test_billing_may_go_on_until_deletion_is_done() -> None:
-    world = new_world(billing_stop="deleted", delete_s=100)
-    machine = order(world)
-    started_ms = await running(machine)
-    await until(started_ms + 1_000_000)
-    world.delete(machine, "cloud.delete")
-    assert machine.billing_stopped_ms(world.now_ms()) is None
-    await asyncio.sleep(500)
-    assert machine.bill_usd(world.now_ms()) == Decimal("1.1")
-
-
-@pytest.mark.parametrize(("offline_billing", "bill"), [(True, Decimal("3.6")), (False, Decimal("1.8"))])
-@in_virtual_time
-async def test_offline_time_is_charged_by_the_knob(offline_billing: bool, bill: Decimal) -> None:
-    world = new_world(offline_billing=offline_billing, power_s=0)
-    machine = order(world)
-    started_ms = await running(machine)
-    await until(started_ms + 1_800_000)
-    world.power_off(machine)
-    await until(started_ms + 3_600_000)
-    world.delete(machine, "cloud.delete")
-    assert machine.bill_usd(world.now_ms()) == bill
-
-
-@in_virtual_time
-async def test_a_machine_that_vanished_is_billed_to_that_moment_and_one_in_error_goes_on() -> None:
-    world = new_world()
-    vanished, failed = order(world), order(world)
-    last_ms = max(await running(vanished), await running(failed))
-    await until(last_ms + 1_000_000)
-    world.kill(vanished.id, "vanish")
-    world.kill(failed.id, "error")
-    bills = [machine.bill_usd(world.now_ms()) for machine in (vanished, failed)]
-    await asyncio.sleep(3600)
-    assert vanished.bill_usd(world.now_ms()) == bills[0]
-    assert failed.bill_usd(world.now_ms()) == bills[1] + Decimal("3.6")
-
-
-@in_virtual_time
-async def test_a_surprising_price_is_the_machines_own_and_a_new_price_counts_from_when_it_comes() -> None:
-    world = new_world(price_surprise=1, price_surprise_factor=1.5)
-    machine = order(world)
-    assert machine.price_usd(world.now_ms()) == Decimal("5.40")
-    assert world.list_price_usd("cloud", "h100") == Decimal("3.60")
-    started_ms = await running(machine)
-    await until(started_ms + 3_600_000)
-    world.reprice(machine.id, "7.20")
-    await until(started_ms + 7_200_000)
-    assert machine.bill_usd(world.now_ms()) == Decimal("12.6")
-
-
-@in_virtual_time
-async def test_an_empty_balance_deletes_at_the_tick_where_it_happened() -> None:
-    world = new_world(starting_credit_usd=1)
-    machine = order(world)
-    started_ms = await running(machine)
-    await asyncio.sleep(10 * 3600)  # nobody looks meanwhile
-    truth = truth_of(world)
-    assert truth["machines"][0]["alive"] is False
-    assert machine.ended_ms(world.now_ms()) == started_ms + 1_200_000
-    assert machine.bill_usd(world.now_ms()) == Decimal("1.2")
-    assert world.balance_usd(account_of(world)) == Decimal("-0.2")
-
-
-@in_virtual_time
-async def test_more_credit_keeps_a_machine_alive_and_nothing_happens_where_the_knob_says_so() -> None:
-    world = new_world(starting_credit_usd=1)
-    machine = order(world)
-    started_ms = await running(machine)
-    await until(started_ms + 900_000)
-    world.balance_usd(account_of(world))
-    world.add_credit(account_of(world), "4")
-    await until(started_ms + 3_600_000)
-    assert machine.is_alive(world.now_ms())
-    world.faults.set(low_balance_action="nothing")
-    await until(started_ms + 36_000_000)
-    assert world.balance_usd(account_of(world)) == Decimal("5") - Decimal("36")
-    assert machine.is_alive(world.now_ms())
-
-
-def test_bill_rounds_whole_seconds_up_once_over_the_sum() -> None:
-    terms = BillingTerms(minimum_s=1, charges_offline=False)
-    timeline = [(0, Life.ORDERED), (1000, Life.RUNNING), (1400, Life.OFFLINE), (5000, Life.RUNNING)]
-    prices = [(0, Decimal("3600"))]
-    assert bill_usd(timeline, prices, terms, until_ms=999) == 0
-    assert bill_usd(timeline, prices, terms, until_ms=1400) == 1
-    assert bill_usd(timeline, prices, terms, until_ms=5600) == 1
-    assert bill_usd(timeline, prices, terms, until_ms=5601) == 2
-
-
-def test_nothing_is_owed_for_an_order_that_failed_before_it_ran() -> None:
-    terms = BillingTerms(start="ordered")
-    timeline = [(0, Life.ORDERED), (1000, Life.PROVISIONING), (900_000, Life.NO_CAPACITY)]
-    prices = [(0, Decimal("3.6"))]
-    assert billing_start_ms(timeline, terms, 800_000) == 0
-    assert bill_usd(timeline, prices, terms, until_ms=900_000) == 0
-    assert settled_usd(timeline, prices, terms, now_ms=950_000, stopped_ms=900_000) == 0
-
-
-@in_virtual_time
-async def test_truth_lists_every_machine_with_its_bill() -> None:
-    world = new_world()
-    first = order(world)
-    started_ms = await running(first)
-    await until(started_ms + 3_600_000)
-    world.delete(first, "cloud.delete")
-    order(world)
-    await asyncio.sleep(1)
-    truth = truth_of(world)
-    assert truth["bill_usd"] == "3.600000"
-    assert [item["alive"] for item in truth["machines"]] == [False, True]
-    assert truth["machines"][0] == {
-        "id": first.id,
-        "provider": "cloud",
-        "label": "box",
-        "alive": False,
-        "created_at": "2026-01-05T09:00:00.000Z",
-        "ended_at": truth["machines"][0]["ended_at"],
-        "bill_usd": "3.600000",
-        "state": "deleted",
-        "account_id": account_of(world).id,
-        "price_usd_per_hour": "3.600000",
-        "running_at": truth["machines"][0]["billing_started_at"],
-        "billing_started_at": truth["machines"][0]["running_at"],
-        "billing_stopped_at": truth["machines"][0]["billing_stopped_at"],
-    }
-    assert truth["machines"][0]["billing_stopped_at"] < truth["machines"][0]["ended_at"]
-    assert truth["machines"][1]["ended_at"] is None
+# One seed
 
 
 def history(seed: int) -> list[tuple[str, list[tuple[int, Life]], Decimal]]:
