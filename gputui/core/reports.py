@@ -34,6 +34,20 @@ class JobReport:
         agreed = self.placement.agreed_price_micro_usd_per_hour
         return agreed if agreed is not None else self.placement.offer.price_micro_usd_per_hour
 
+    def most_micro_usd(self, *, now_ms: Ms) -> MicroUsd | None:
+        """Return what a live job will have cost at most when its limit ends it, None without a limit.
+
+        Traffic counts as far as its provider has counted it.
+        """
+        limit_s, started_ms = self.job.spec.max_duration_s, self.job.started_at_ms
+        if limit_s is None:
+            return None
+        end_ms = max(now_ms, (now_ms if started_ms is None else started_ms) + limit_s * 1000)
+        return sum(
+            cost_range(interval, now_ms=end_ms if interval.metered_micro_usd is None else now_ms)[1]
+            for interval in self.intervals
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Burn:

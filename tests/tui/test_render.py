@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from gputui.core.agent_link import AgentCondition, AgentState
 from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus, PlacementState
-from gputui.model.types import Job, JobSpec, Offer, Placement
+from gputui.model.types import Job, JobSpec, Offer, Placement, UsageInterval
 from gputui.model.vitals import Vitals
 from gputui.store.alarms import Alarm, AlarmKind
 from gputui.tui.render import frame, jobs, log_line, matrix, money
@@ -243,6 +243,22 @@ def test_a_cost_that_its_minimum_made_is_told_with_it(kit: SimpleNamespace) -> N
     assert rate(at_huddle, 2) == "$2.00/h, 10 min at least"
     assert rate(at_huddle, 11) == "$2.00/h"
     assert rate(report, 2) == "$2.00/h"
+
+
+def test_the_most_that_a_job_can_cost_counts_its_start_and_its_minimum(kit: SimpleNamespace) -> None:
+    report = armed_report(kit)
+    spec = replace(report.job.spec, max_duration_s=3600)
+    began_ms = kit.NOW_MS - 3 * kit.MINUTE_MS
+    billed = UsageInterval(
+        1, "j", "p", "vastai", "gpu", 2_000_000, granularity_s=1, minimum_s=600,
+        start_earliest_ms=began_ms, start_latest_ms=began_ms, last_seen_ms=kit.NOW_MS,
+    )  # fmt: skip
+    starting = replace(report, job=replace(report.job, spec=spec), intervals=(billed,))
+    running = replace(starting, job=replace(starting.job, started_at_ms=kit.NOW_MS - kit.MINUTE_MS))
+    assert starting.most_micro_usd(now_ms=kit.NOW_MS) == 2_100_000  # three minutes so far, and the hour
+    assert running.most_micro_usd(now_ms=kit.NOW_MS) == 2_066_667
+    assert replace(running, intervals=()).most_micro_usd(now_ms=kit.NOW_MS) == 0
+    assert report.most_micro_usd(now_ms=kit.NOW_MS) is None
 
 
 def test_time_is_left_only_while_the_workload_runs(kit: SimpleNamespace) -> None:

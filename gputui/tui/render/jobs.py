@@ -11,7 +11,7 @@ from gputui.core.guards import ARMED, guard_of, idle_guard_of
 from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus
 from gputui.model.types import Event, JobKind
-from gputui.model.units import Ms, cost_of_seconds, format_age, format_duration
+from gputui.model.units import Ms, format_age, format_duration
 from gputui.providers.registry import PROVIDERS
 from gputui.tui.render import money
 from gputui.tui.render.states import job_badge, status_badge
@@ -191,16 +191,9 @@ def _spent(report: JobReport, now_ms: Ms) -> Content:
     job = report.job
     if not report.intervals:
         return styled("nothing spent", "$faint")
-    worst = _worst(report)
-    of = f" of {money.amount(worst)} at most" if worst is not None and not job.status.is_final else ""
+    most = None if job.status.is_final else report.most_micro_usd(now_ms=now_ms)
+    of = f" of {money.amount(most)} at most" if most is not None else ""
     return join((_cost(report), "bold"), (money.uncertainty(job.cost_uncertainty_micro_usd) + of, "$muted"))
-
-
-def _worst(report: JobReport) -> int | None:
-    rate, limit_s = report.rate_micro_usd_per_hour, report.job.spec.max_duration_s
-    if rate is None or limit_s is None:
-        return None
-    return max(cost_of_seconds(rate, limit_s), report.job.cost_micro_usd)
 
 
 def _where(report: JobReport, title: Title) -> str:
