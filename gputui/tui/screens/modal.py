@@ -7,7 +7,7 @@ from textual.screen import ModalScreen, ScreenResultType
 
 
 class Modal(ModalScreen[ScreenResultType]):
-    """While another window is over it, it is not painted: two boxes with two rows of buttons look like one.
+    """While another window is over it, its own box is not painted: two boxes with two rows of buttons look like one.
 
     Over a slow line keys arrive in bursts: the second of two that dismiss it finds it gone already.
 
@@ -15,10 +15,13 @@ class Modal(ModalScreen[ScreenResultType]):
     """
 
     def on_screen_suspend(self) -> None:
-        self.visible = False
+        self._show_box(False)
 
     def on_screen_resume(self) -> None:
-        self.visible = True
+        self._show_box(True)
+
+    def _show_box(self, shown: bool) -> None:
+        self.query("#box").set(visible=shown)  # not the screen itself, through which the page shines
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         if self.is_current:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import Input, Static
+from textual.widgets._toast import ToastRack
 
 from gputui.model.errors import Rejected, Unreachable
 from gputui.model.types import Region, Volume
@@ -148,9 +149,11 @@ async def test_the_form_is_out_of_sight_while_it_asks(stage: Any, play: SimpleNa
         await play.press(pilot, "pagedown")
         assert isinstance(app.screen, ConfirmScreen)
         assert not form.query_one("#box").visible
+        assert "unused" in app.export_screenshot()  # the page shines through
         await play.press(pilot, "n")
         assert app.screen is form
         assert form.query_one("#box").visible
+        assert not form.query_one(ToastRack).visible  # it would show a scrollbar beside each message
 
 
 async def test_one_that_was_made_while_its_provider_was_asked_is_asked_for_again(
