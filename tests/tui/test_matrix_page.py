@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from gputui.core.desk import Desk
 from gputui.core.price_history import Trend
@@ -132,6 +132,21 @@ async def test_b_goes_to_the_cheapest_provider(app: GputuiApp) -> None:
         table.select("V100-16GB")  # sold out everywhere
         await press(pilot, "b")
         assert "Nobody has this GPU now" in str(list(app._notifications)[-1].message)
+
+
+async def test_a_filter_that_no_name_answers_to_goes_on_to_the_offers(app: GputuiApp) -> None:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await settle(pilot)
+        await press(pilot, "slash", *"vram")
+        await press(pilot, "greater_than_sign", *"100")
+        empty = app.screen.query_one("#empty", Static)
+        assert "enter looks among all offers" in str(empty.render())
+        await press(pilot, "enter")
+        assert app.current_mode == "offers"
+        assert app.screen.query_one("#filter", Input).value == "vram>100"
+        await press(pilot, "minus")
+        assert app.screen.query_one("#filter", Input).value == ""
+        assert app.screen.query_one(MatrixTable).keys
 
 
 # The first run

@@ -49,6 +49,7 @@ class MatrixScreen(MarketScreen):
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
+        self._finds_nothing = False
         self._cell: matrix.CellView | None = None
         self._expected_s = JobSpec(gpu="").expected_s
         self._age_shown_ms = 0
@@ -76,6 +77,7 @@ class MatrixScreen(MarketScreen):
         shown = [row for row in rows if self._filter.casefold() in row.gpu.casefold()]
         self.query_one(MatrixTable).show(shown, columns, self._trends(columns))
         self.set_class(not shown, "-empty")
+        self._finds_nothing = bool(rows) and not shown
         if self.has_class("-first-run") is not self._is_first_run():
             self.toggle_class("-first-run")
             self.refresh_bindings()
@@ -110,7 +112,9 @@ class MatrixScreen(MarketScreen):
 
     def action_best(self) -> None:
         table = self.query_one(MatrixTable)
-        if table.best is None:
+        if table.key is None:
+            self.notify("There is no GPU under the cursor.", markup=False)
+        elif table.best is None:
             self.notify("Nobody has this GPU now.", markup=False)
         else:
             table.select_provider(table.best.provider)
@@ -152,7 +156,13 @@ class MatrixScreen(MarketScreen):
         self.reload()
 
     def action_keep_filter(self) -> None:
+        """Go to the list; where no GPU is called that, ask all offers: it may be a filter of theirs."""
         field = self.query_one("#filter", Input)
+        if self._finds_nothing:
+            wanted = self._filter
+            self.escape()
+            self.gputui.open_offers(wanted)
+            return
         field.set_class(bool(field.value.strip()), "-on")
         self.set_focus(self.query_one(MatrixTable))
 
@@ -255,9 +265,8 @@ class MatrixScreen(MarketScreen):
 
     def _why_empty(self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column]) -> Content:
         if rows:
-            return matrix.empty(
-                [(f"No GPU has “{plain(self._filter)}” in its name.", ""), ("esc clears the filter", "$muted")]
-            )
+            ways = [("enter looks among all offers", "$muted"), ("esc clears the filter", "$muted")]
+            return matrix.empty([(f"No GPU has “{plain(self._filter)}” in its name.", ""), *ways])
         if self.gputui.asking or not self.gputui.accounts:
             return matrix.empty([("Asking the providers for their prices …", "$muted")])
         problems = [(trouble_of(plain(c.title), plain(c.problem)), "$state-failed") for c in columns if c.problem]
