@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -61,6 +62,8 @@ class GputuiApp(CrashLoggedApp):
         self.crash_dir = desk.paths.state_dir
         self.run_outside = run_outside
         self.demo = demo
+        self.usual_env: Mapping[str, str] = {}
+        """What an empty deploy form has in its environment."""
         self.accounts: Sequence[Account] = ()
         self.facts: FrameFacts | None = None
         self._own_filters: list[LineFilter] = []
@@ -339,6 +342,8 @@ class GputuiApp(CrashLoggedApp):
 
 def run_app(profile: str | None, *, mouse: bool = True) -> int:
     """Open the interface on a profile and return the exit code. Raises ConfigError, StoreError, UsageError."""
+    from gputui.tui.parting import parting_words  # here, as prices are on the screen sooner without it
+
     desk = Desk.open(profile)
     app = GputuiApp(desk)
 
@@ -350,6 +355,8 @@ def run_app(profile: str | None, *, mouse: bool = True) -> int:
 
     try:
         asyncio.run(run())
+        if not app.return_code:
+            sys.stdout.write(f"{parting_words(desk)}\n")
     finally:
         desk.close()
     return app.return_code or 0

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,9 +41,9 @@ FIRST_JOBS = (
         image="pytorch/pytorch:latest",
         command="python train.py --epochs 3",
         name="finetune",
-        env={"MOCK_DURATION_S": "600"},
+        env={"MOCK_DURATION_S": "5400"},
         provider="huddle",
-        max_duration_s=3600,
+        max_duration_s=7200,
     ),
     JobSpec(
         gpu="RTX-4090",
@@ -99,7 +100,10 @@ def run(*, mouse: bool = True) -> int:
     with tempfile.TemporaryDirectory(prefix="gputui-demo-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         with _agent_log(root / "agent.log"):
-            return asyncio.run(_run(root, mouse=mouse))
+            code = asyncio.run(_run(root, mouse=mouse))
+    if not code:
+        sys.stdout.write("The demo is over: its clouds and all that ran there are gone. Nothing was billed.\n")
+    return code
 
 
 async def _run(root: Path, *, mouse: bool) -> int:
@@ -108,6 +112,7 @@ async def _run(root: Path, *, mouse: bool) -> int:
     # It looks as the user has set it up: who needs plain ASCII needs it here, too.
     view, agents = demo.desk(Config(ui=load_config(own).ui)), demo.desk()
     app = GputuiApp(view, demo=True)
+    app.usual_env = {"MOCK_DURATION_S": "300"}  # long enough to look at, and to stop
     app.crash_dir = own.state_dir  # the demo's own folder is removed
     agent = asyncio.create_task(demo.supervisor(agents).run())
     opening = asyncio.create_task(_open_with_jobs(view))

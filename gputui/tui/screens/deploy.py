@@ -95,7 +95,7 @@ class DeployScreen(BaseScreen):
     def action_clear(self) -> None:
         self._template = ""
         limit_s = self.desk.config.jobs.default_max_duration_s
-        self._fill(deploy_form.fill(JobSpec(gpu="", max_duration_s=limit_s)))
+        self._fill(deploy_form.fill(JobSpec(gpu="", env=self.gputui.usual_env, max_duration_s=limit_s)))
         self._form.focus_field("gpu")
 
     @on(DeployForm.Changed)
