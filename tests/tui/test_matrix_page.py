@@ -123,6 +123,17 @@ async def test_keys_that_come_in_one_burst_land_where_they_are_meant_to(app: Gpu
         assert (table.key, table.provider) == ("H100-PCIE", "mock")
 
 
+async def test_keys_that_are_typed_before_anything_is_shown_land_there_too(app: GputuiApp) -> None:
+    for key in ["slash", *"h100", "enter", "j", "b"]:
+        app.post_message(events.Key(key, {"slash": "/"}.get(key, key if len(key) == 1 else None)))
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await settle(pilot)
+        table = app.screen.query_one(MatrixTable)
+        assert app.screen.query_one("#filter", Input).value == "h100"
+        assert app.screen.query_one("#filter", Input).display
+        assert (table.key, table.provider) == ("H100-PCIE", "mock")
+
+
 async def test_b_goes_to_the_cheapest_provider(app: GputuiApp) -> None:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await settle(pilot)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -74,6 +75,17 @@ async def keep(pilot: Pilot[Any], kit: SimpleNamespace, offers: list[Any], *, at
     offer_store.replace_snapshot(app.desk.store, "huddle", offers, now_ms=at_ms, latency_ms=1)
     app.look()
     await settle(pilot)
+
+
+async def test_keys_that_follow_at_once_are_not_typed_into_the_filter(app: GputuiApp) -> None:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await settle(pilot)
+        for key in ("2", "d"):
+            app.post_message(events.Key(key, key))
+        await settle(pilot)
+        assert app.current_mode == "offers"
+        assert app.screen.query_one("#filter", Input).value == ""
+        assert app.screen.query_one("#details").display
 
 
 async def test_every_offer_is_listed_by_effective_price(app: GputuiApp) -> None:

@@ -39,6 +39,7 @@ class MatrixScreen(MarketScreen):
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual has it
     CSS_PATH = "matrix.tcss"
+    AUTO_FOCUS = "MatrixTable"  # else it is the filter, hidden as it is, and takes what is typed before anything is shown
     BINDINGS = bindings.MATRIX + bindings.MARKET
     HELP: ClassVar[str] = (
         "One row per GPU model, one column per provider: the cheapest price per GPU and hour, with its stock "
@@ -67,9 +68,6 @@ class MatrixScreen(MarketScreen):
             yield Painted(id="cell-age")
         yield Painted(id="cell-body")
         yield Painted(id="first-run")
-
-    def on_mount(self) -> None:
-        self.query_one(MatrixTable).focus()
 
     def refresh_data(self) -> None:
         columns = self._columns()

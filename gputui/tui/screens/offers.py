@@ -44,6 +44,7 @@ class OffersScreen(MarketScreen):
     """A list that keeps its cursor, its place and its marks through every refresh."""
 
     CSS_PATH = "offers.tcss"
+    AUTO_FOCUS = "OfferTable"  # else it is the filter
     BINDINGS = bindings.OFFERS + bindings.MARKET
     HELP: ClassVar[str] = (
         "Every offer, by what it really costs: the effective price spreads boot time, rounding and the provider's minimum "
@@ -77,9 +78,6 @@ class OffersScreen(MarketScreen):
             with VerticalScroll(id="details"):
                 yield Painted(id="detail")
         yield Static(id="empty")
-
-    def on_mount(self) -> None:
-        self._table.focus()
 
     @property
     def _table(self) -> OfferTable:
