@@ -90,8 +90,8 @@ class HttpClient:
         self._foreign_key_hint = next(filter(None, (foreign_key_hint(provider, key) for key in self._secrets)), None)
         self._address = _address_of(base_url)
         self._clock_gap_s: float | None = None
+        self._base_url = base_url.rstrip("/") + "/"
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + "/",
             headers={"User-Agent": "gputui", "Accept": "application/json", **headers},
             timeout=READ_TIMEOUT,
             follow_redirects=False,
@@ -259,8 +259,8 @@ class HttpClient:
     ) -> httpx.Request:
         return self._client.build_request(
             method,
-            path.lstrip("/"),
-            params={name: value for name, value in (params or {}).items() if value is not None},
+            self._base_url + path.lstrip("/"),
+            params={name: value for name, value in (params or {}).items() if value is not None} or None,
             json=json_body,
             headers=dict(headers or {}),
             timeout=timeout,
