@@ -43,6 +43,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.waiting: Callable[[], str] = lambda: ""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and len(self.get_map()) == 1 and not self.threads_busy():
+            if timeout:
+                self.jump(timeout)
+            return []  # only the loop could wake itself: the system need not be asked, which takes its time
         ready = super().select(0)
         if ready or timeout == 0:
             return ready

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -135,6 +136,18 @@ class Agent:
         self._task.cancel()
 
 
+class _WatchedTx(Tx):
+    """A transaction that knows the last event it added."""
+
+    newest_event_id: int | None = None
+
+    def insert(self, table: str, row: dict[str, Any]) -> int:
+        row_id = super().insert(table, row)
+        if table == "events":
+            self.newest_event_id = row_id
+        return row_id
+
+
 class WatchedStore(Store):
     """A store that tells of every commit; with a leash its agent can die before and after each."""
 
@@ -147,10 +160,11 @@ class WatchedStore(Store):
     def write(self) -> Iterator[Tx]:
         if self._leash is not None:
             self._leash.begins(StepKind.COMMIT)
-        with super().write() as tx:
+        with super().write():
+            tx = _WatchedTx(self._connection)
             yield tx
-        [newest] = self.read("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'")[0]
-        self._recording.committed(newest or 0)
+        if tx.newest_event_id is not None:
+            self._recording.committed(tx.newest_event_id)
         if self._leash is not None:
             self._leash.done(StepKind.COMMIT)
 
