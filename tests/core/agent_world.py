@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gputui.core.desk import Desk
 from gputui.core.reports import JobReport
@@ -18,10 +19,14 @@ from gputui.model.errors import ShellError
 from gputui.model.shell import Shell, ShellResult
 from gputui.model.types import JobSpec
 from gputui.sim.serve import PROVIDER_APPS, build_app
+from gputui.sim.torture.stage import furnish
 from gputui.sim.transport import asgi_transport
 from gputui.sim.vtime import VirtualClock
 from gputui.sim.world import World
 from gputui.store.db import Store, open_store
+
+# How an agent looks after scenes of an hour, in which seconds do not count.
+UNHURRIED: dict[str, Any] = {"config": Config(agent=AgentConfig(poll_s=15.0)), "glance_s": 5.0}
 
 
 class FixedKeys:
@@ -161,12 +166,16 @@ class AgentWorld:
 
     async def until_phase(self, job_id: str, phase: str, *, within_s: float = 5_000) -> None:
         """Wait in virtual time until a job's phase or status begins with a word."""
+        seen_version = None
         async with asyncio.timeout(within_s):
             while True:
-                job = self.desk.job(job_id).job
-                if job.phase.startswith(phase) or job.status.value == phase:
-                    return
-                assert not job.status.is_final, job
+                version = self.desk.store.data_version()
+                if version != seen_version:
+                    seen_version = version
+                    job = self.desk.job(job_id).job
+                    if job.phase.startswith(phase) or job.status.value == phase:
+                        return
+                    assert not job.status.is_final, job
                 await asyncio.sleep(0.05)
 
     def log_lines(self, job_id: str) -> list[str]:
@@ -193,7 +202,7 @@ async def agent_world(
 ) -> AsyncIterator[AgentWorld]:
     """Open a profile in `folder` over a fresh world. Use inside `run_virtual`."""
     paths = Paths(profile="test", config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
-    paths.ensure()
+    furnish(paths)
     true_time, keys = WorldClock(), FixedKeys()
     clock = WallClock(true_time)
     world = World(true_time, seed)

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import UNHURRIED, AgentWorld, agent_world
 
 from gputui.core.adoption import adopt
 from gputui.core.endings import UNREACHABLE_S
@@ -31,7 +31,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
 
     def run(scene: Callable[..., object]) -> None:
         async def whole() -> None:
-            async with agent_world(tmp_path) as shop:
+            async with agent_world(tmp_path, **UNHURRIED) as shop:
                 await scene(shop)  # type: ignore[misc]
 
         run_virtual(whole())
@@ -61,7 +61,11 @@ def alive(shop: AgentWorld) -> set[str]:
 
 
 @pytest.mark.parametrize("provider", ["huddle", "lambda", "tensordock"])
-def test_it_lives_costs_and_ends_as_a_job(play: Callable[..., None], provider: str) -> None:
+def test_it_lives_costs_and_ends_as_a_job(
+    play: Callable[..., None], provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gputui.core.tenancy.SLOWEST_POLL_S", 20.0)  # an hour in which nothing happens
+
     async def scene(shop: AgentWorld) -> None:
         lost = await lose(shop, provider)
         job = shop.desk.adopt(lost)
@@ -100,7 +104,7 @@ def test_a_sweep_finds_nothing_wrong_with_it(play: Callable[..., None]) -> None:
 
 def test_its_limit_ends_it(play: Callable[..., None]) -> None:
     async def scene(shop: AgentWorld) -> None:
-        job = shop.desk.adopt(await lose(shop), max_duration_s=1800)
+        job = shop.desk.adopt(await lose(shop), max_duration_s=600)
         report = await shop.finished(job.id)
         assert (report.job.status, report.job.error_code) == (JobStatus.STOPPED, "max_duration")
         assert alive(shop) == set()

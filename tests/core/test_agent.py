@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import UNHURRIED, AgentWorld, agent_world
 
 from gputui.core.endings import UNREACHABLE_S
 from gputui.core.runner.logfile import read_marks
@@ -80,7 +80,7 @@ def test_a_job_runs_to_its_end_at_every_provider(play: Callable[..., None], prov
         assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0), report.job
         assert any("python train.py" in line for line in shop.log_lines(report.job.id))
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 @pytest.mark.parametrize("provider", list(PROVIDER_APPS))
@@ -219,19 +219,19 @@ def test_the_maximum_duration_is_enforced(play: Callable[..., None]) -> None:
         assert (report.job.status, report.job.error_code) == (JobStatus.STOPPED, "max_duration")
         assert (report.job.ended_at_ms or 0) - (report.job.started_at_ms or 0) < 1_000_000
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 def test_a_rented_machine_lives_until_its_time_is_over(play: Callable[..., None]) -> None:
     async def scene(shop: AgentWorld) -> None:
-        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=3600)
+        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=1200)
         await shop.until_phase(job_id, "running")
         [placement] = shop.desk.placements(job_id)
         assert (placement.ssh_host, placement.ssh_user) != (None, None)
         report = await shop.finished(job_id)
         assert (report.job.status, report.job.error_code) == (JobStatus.STOPPED, "max_duration")
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 def test_no_capacity_moves_on_to_the_next_offer(play: Callable[..., None]) -> None:
@@ -314,7 +314,7 @@ def test_a_machine_that_dies_mid_run_fails_the_job(play: Callable[..., None], di
         report = await shop.finished(job_id)
         assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "machine_lost")
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 @pytest.mark.parametrize("died_as", ["vanish", "offline"])
@@ -389,7 +389,7 @@ def test_an_outage_of_the_provider_is_outlived(play: Callable[..., None]) -> Non
         shop.world.faults.set(unavailable=[])
         assert (await shop.finished(job_id)).job.status is JobStatus.COMPLETED
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 @pytest.mark.parametrize("agent_dies", [False, True])
@@ -411,7 +411,7 @@ def test_a_line_that_is_down_for_long_ends_no_job(play: Callable[..., None], age
         report = await shop.finished(job_id)
         assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 def test_a_machine_that_cannot_be_reached_for_an_hour_is_given_up(play: Callable[..., None]) -> None:
@@ -425,7 +425,7 @@ def test_a_machine_that_cannot_be_reached_for_an_hour_is_given_up(play: Callable
         assert (report.job.status, report.job.error_code) == (JobStatus.FAILED, "machine_lost")
         assert 3600 < (report.job.ended_at_ms or 0) / 1000 - (report.job.started_at_ms or 0) / 1000 < 4000
 
-    play(scene)
+    play(scene, **UNHURRIED)
 
 
 def test_a_machine_of_nobody_is_ended_when_wished(play: Callable[..., None]) -> None:

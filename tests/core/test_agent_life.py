@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import UNHURRIED, AgentWorld, agent_world
 
 from gputui.core import workload
 from gputui.core.runner import base
@@ -34,7 +34,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
 
     def run(scene: Callable[..., Any], **options: Any) -> None:
         async def whole() -> None:
-            async with agent_world(tmp_path, **options) as shop:
+            async with agent_world(tmp_path, **{**UNHURRIED, **options}) as shop:
                 await scene(shop)
                 check_books(shop)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import UNHURRIED, AgentWorld, agent_world
 
 from gputui.core.runner.logfile import _append, read_marks
 from gputui.core.workload import LOG_PATIENCE_S
@@ -67,7 +67,7 @@ def play(tmp_path: Path, disk: Disk) -> Callable[..., None]:
 
     def run(scene: Callable[..., Any], **options: Any) -> None:
         async def whole() -> None:
-            async with agent_world(tmp_path, start=False, **options) as shop:
+            async with agent_world(tmp_path, start=False, **{**UNHURRIED, **options}) as shop:
                 shop.open_store = disk.open_store
                 shop.start_agent()
                 await scene(shop)
@@ -152,14 +152,14 @@ def test_a_log_is_whole_when_there_is_room_again_in_time(play: Callable[..., Non
 def test_a_rented_machine_ends_in_time_although_that_cannot_be_written(play: Callable[..., None], disk: Disk) -> None:
     async def scene(shop: AgentWorld) -> None:
         loop = asyncio.get_running_loop()
-        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=1800)
+        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=900)
         await shop.until_phase(job_id, "running")
         began_s = loop.time()
         disk.is_full = True
         async with asyncio.timeout(4000):
             while alive(shop):
                 await asyncio.sleep(5)
-        assert 1790 < loop.time() - began_s < 1950
+        assert 890 < loop.time() - began_s < 1050
         disk.is_full = False
         report = await shop.finished(job_id)
         assert (report.job.status, report.job.error_code) == (JobStatus.STOPPED, "max_duration")
@@ -203,7 +203,7 @@ def test_a_machine_that_could_not_be_written_down_does_not_live_for_ever(play: C
 
 def test_a_new_agent_on_a_full_disk_still_watches(play: Callable[..., None], disk: Disk) -> None:
     async def scene(shop: AgentWorld) -> None:
-        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=1800)
+        job_id = shop.submit(kind=JobKind.MACHINE, command=None, image=None, max_duration_s=900)
         await shop.until_phase(job_id, "running")
         await shop.kill_agent()
         disk.is_full = True

@@ -26,7 +26,7 @@ from gputui.store.alarms import AlarmKind
 
 Play = Callable[[AgentWorld], Coroutine[Any, Any, None]]
 LEASE_S = 3600
-CONFIG = Config(agent=AgentConfig(poll_s=5.0, lease_s=LEASE_S))
+CONFIG = Config(agent=AgentConfig(poll_s=15.0, lease_s=LEASE_S))
 LONG = {"MOCK_DURATION_S": "200000"}
 DAY_S = 86_400
 
@@ -37,7 +37,7 @@ def play(tmp_path: Path) -> Callable[[Play], None]:
 
     def run(scene: Play) -> None:
         async def whole() -> None:
-            async with agent_world(tmp_path, config=CONFIG) as shop:
+            async with agent_world(tmp_path, config=CONFIG, glance_s=5.0) as shop:
                 await scene(shop)
                 bills = {machine["label"]: machine for machine in truth_of(shop.world)["machines"]}
                 assert not [machine for machine in bills.values() if machine["alive"]]
@@ -269,7 +269,7 @@ def test_it_ends_for_its_price_though_the_agent_died_in_between(play: Callable[[
 def test_without_a_cap_a_rising_price_is_told_once_and_loudly(play: Callable[[Play], None], kind: JobKind) -> None:
     async def scene(shop: AgentWorld) -> None:
         command = "train" if kind is JobKind.BATCH else None
-        job_id = await running(shop, provider="huddle", kind=kind, command=command, max_duration_s=3600)
+        job_id = await running(shop, provider="huddle", kind=kind, command=command, max_duration_s=1200)
         shop.world.reprice(machine_of(shop, job_id).id, "9.00")
         await asyncio.sleep(60)
         [alarm] = shop.desk.alarms()
@@ -318,7 +318,7 @@ def test_an_idle_job_is_stopped_also_while_nobody_watches(
 
 def test_a_job_that_works_is_never_idle(play: Callable[[Play], None]) -> None:
     async def scene(shop: AgentWorld) -> None:
-        report = await shop.finished(shop.submit(env={"MOCK_DURATION_S": "1500"}, idle_stop_s=120))
+        report = await shop.finished(shop.submit(env={"MOCK_DURATION_S": "600"}, idle_stop_s=120))
         assert (report.job.status, report.job.exit_code) == (JobStatus.COMPLETED, 0)
 
     play(scene)
@@ -330,8 +330,8 @@ def test_where_nobody_knows_the_use_of_the_gpu_the_idle_stop_says_so_and_ends_no
     play: Callable[[Play], None], provider: str, trouble: str
 ) -> None:
     async def scene(shop: AgentWorld) -> None:
-        env = {"MOCK_DURATION_S": "1500", "MOCK_GPU": trouble, "MOCK_IDLE_AFTER_S": "10"}
-        job_id = await running(shop, provider=provider, env=env, idle_stop_s=600)
+        env = {"MOCK_DURATION_S": "900", "MOCK_GPU": trouble, "MOCK_IDLE_AFTER_S": "10"}
+        job_id = await running(shop, provider=provider, env=env, idle_stop_s=300)
         idle = guard_shape(shop, job_id)["idle_stop"]
         assert (idle["possible"], "nvidia-smi" in idle["problem"]) == (False, True)
         [told] = loud(shop, job_id)

@@ -271,7 +271,7 @@ def _keys_for_fingerprints() -> Patches:
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("intent-after", "the order leaves before it is written down", "once", _intent_after_the_order, hint=4),
     Mutant("no-look-up", "nobody looks whether a lost order was carried out", "leak", _no_look_up, hint=4),
-    Mutant("blind-retry", "a lost order is sent again without a look", "once", _blind_second_order, hint=20),
+    Mutant("blind-retry", "a lost order is sent again without a look", "once", _blind_second_order, hint=44),
     Mutant("retry-after-crash", "an order that a crash cut short is sent again", "once", _order_again, hint=171),
     Mutant("fresh-key", "each sending of an order has its own key", "once", _another_key_each_time, hint=199),
     Mutant("adopt-any", "a machine is adopted whatever its label", "guests", _adopt_any_machine, hint=74),

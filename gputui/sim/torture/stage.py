@@ -108,7 +108,8 @@ class Stage:
         self._environ = {
             f"GPUTUI_{name.upper()}_URL": f"http://sim/{name}{PROVIDER_APPS[name].api_path}" for name in self.providers
         }
-        paths = _paths_in(folder)
+        paths = Paths(profile=PROFILE, config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
+        furnish(paths)
         self.desk = Desk.assemble(
             paths,
             config,
@@ -182,15 +183,13 @@ async def open_stage(
             stage.desk.close()
 
 
-def _paths_in(folder: Path) -> Paths:
-    """Return a profile's folders below `folder`, with a database and a key pair that were made once."""
-    paths = Paths(profile=PROFILE, config_dir=folder / "c", state_dir=folder / "s", data_dir=folder / "d")
+def furnish(paths: Paths) -> None:
+    """Make a new profile's folders, with copies of a database and a key pair that were made once."""
     paths.ensure()
     template = _template()
     for path in (paths.database, paths.ssh_dir / "id_ed25519"):
         path.write_bytes(template[path.name])
         path.chmod(0o600)
-    return paths
 
 
 @functools.cache
