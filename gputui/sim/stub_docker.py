@@ -8,23 +8,22 @@ as code.
 Faults are read from `faults.json` in the state folder at every call (and while a log is followed), so that a test can
 switch them: `daemon_down`, `run_error` (a text; no container is made), `run_error_after_create` (a text; the container
 stays created), `gpu_runtime_missing` (the same, for containers that ask for GPUs), `run_reply_lost` (the container runs,
-the client exits with 125), `oom` (the workload ends by memory), `unmounted` (a list of paths at which no
-volume is mounted).
+the client exits with 125), `oom` (the workload ends by memory), `pull_hangs` (an image; its pull does not end), `unmounted`
+(a list of paths at which no volume is mounted).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import gputui
 from gputui.sim.workload import (
     EXIT_KILL,
     Workload,
@@ -53,8 +52,7 @@ class DockerError(Exception):
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """What the stub's daemon remembers of a container."""
 
     workload: Workload
@@ -82,10 +80,15 @@ class Container:
 
 def install_stubs(bin_dir: Path, python: str, *, state_dir: Path) -> None:
     """Write the programs into `bin_dir`. `python` is the interpreter they run with; their state is kept in `state_dir`."""
+    import shlex
+
     bin_dir.mkdir(parents=True, exist_ok=True)
     state_dir.mkdir(parents=True, exist_ok=True)
+    # A program that is started several times a second spends its life on starting: hence no `site`, no `-m`, and here and in
+    # `sim.workload` named tuples, since importing `dataclasses` alone takes as long as the interpreter.
+    code = f"import sys; sys.path.append({str(Path(gputui.__file__).parents[1])!r}); import {__name__} as me; me.run()"
     for program in ("docker", "bash", "nvidia-smi", "sudo", "mountpoint"):
-        words = [python, "-I", "-m", "gputui.sim.stub_docker", program, str(state_dir)]
+        words = [python, "-I", "-S", "-c", code, program, str(state_dir)]
         path = bin_dir / program
         path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         path.chmod(0o700)
@@ -141,14 +144,15 @@ class StubDocker:
         """Return a workload that runs now, None when the machine is idle."""
         now_ms = self._now_ms()
         for path in (self._state_dir / "containers").glob("*.json"):
-            run = _container(json.loads(path.read_text())).run()
+            run = _container(path).run()
             if run is not None and now_ms < run.end()[0]:
                 return run
         return None
 
     def record(self, name: str, container: Container) -> None:
         """Keep a container's record."""
-        _write_json(self._state_dir / "containers" / f"{name}.json", asdict(container))
+        kept = container._asdict() | {"workload": container.workload._asdict()}
+        _write_json(self._state_dir / "containers" / f"{name}.json", kept)
 
     def _fault(self, name: str) -> Any:
         path = self._state_dir / "faults.json"
@@ -166,7 +170,7 @@ class StubDocker:
         path = self._state_dir / "containers" / f"{name}.json"
         if not path.exists():
             raise DockerError(f"Error response from daemon: No such container: {name}")
-        return _container(json.loads(path.read_text()))
+        return _container(path)
 
     def _running(self, name: str) -> WorkloadRun:
         run = self._load(name).run()
@@ -183,6 +187,8 @@ class StubDocker:
             self._sleep_until(begun_ms + round(at_s * 1000))
             self._check_daemon()
             _write(f"{text}\n")
+        while self._fault("pull_hangs") == image:
+            time.sleep(FOLLOW_EVERY_S)
         marker = self._image_marker(image)
         marker.parent.mkdir(exist_ok=True)
         marker.touch()
@@ -209,7 +215,7 @@ class StubDocker:
         if error:
             raise DockerError(f"docker: Error response from daemon: {error}.", 127)
         if container.started_ms is None:
-            self.record(name, replace(container, started_ms=self._now_ms()))
+            self.record(name, container._replace(started_ms=self._now_ms()))
 
     def _inspect(self, template: str, name: str) -> str:
         status, exit_code, oom = self._load(name).status(self._now_ms(), oom=bool(self._fault("oom")))
@@ -235,9 +241,9 @@ class StubDocker:
         container = self._load(name)
         if container.term_ms is None or grace_s is None:
             now_ms = self._now_ms()
-            container = replace(container, term_ms=now_ms, grace_s=grace_s or 0.0)
+            container = container._replace(term_ms=now_ms, grace_s=grace_s or 0.0)
             if grace_s is None:
-                container = replace(container, workload=replace(container.workload, ignores_term=True))
+                container = container._replace(workload=container.workload._replace(ignores_term=True))
             self.record(name, container)
         run = container.run()
         if run is not None:
@@ -307,8 +313,9 @@ def _read_env_file(path: Path) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in path.read_text().splitlines() if "=" in line)
 
 
-def _container(record: dict[str, Any]) -> Container:
-    return Container(**{**record, "workload": Workload(**record["workload"])})
+def _container(path: Path) -> Container:
+    kept = json.loads(path.read_text())
+    return Container(**kept | {"workload": Workload(**kept["workload"])})
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -327,6 +334,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Be a process: the exit code is the program's."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a closed pipe is how a log's reader says that it has gone
-    raise SystemExit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -7,16 +7,16 @@ there is no nvidia-smi, "failed": it gives no answer). The command itself is nev
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from random import Random
+from typing import TYPE_CHECKING, NamedTuple
 
-from gputui.model.units import Ms
+if TYPE_CHECKING:
+    from gputui.model.units import Ms
 
 DEFAULT_DURATION_S = 10.0
 MAX_DURATION_S = 30 * 86_400.0
@@ -44,8 +44,7 @@ class Output(tuple[TimedLine, ...]):
         return [at_s for at_s, _ in self], [0, *accumulate(map(len, encoded))], b"".join(encoded)
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(NamedTuple):
     """A simulated job. Equal workloads print equal lines at equal times."""
 
     image: str
@@ -62,8 +61,7 @@ class Workload:
         return min(0.15 * self.duration_s, 45.0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadRun:
+class WorkloadRun(NamedTuple):
     """A workload with the moments that fix its whole story: its start and, where somebody stopped it, the TERM.
 
     `grace_s` is how long after the TERM the KILL follows.
@@ -271,4 +269,6 @@ def _number(text: str | None, default: float) -> float:
 
 
 def _seed(*parts: str) -> int:
+    import hashlib
+
     return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:6], "big")

@@ -42,7 +42,7 @@ def desk(environ: dict[str, str]) -> Iterator[Desk]:
     opened.close()
 
 
-def wait_for(condition: object, what: str, within_s: float = 15.0) -> None:
+def wait_for(condition: object, what: str, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if condition():  # type: ignore[operator]

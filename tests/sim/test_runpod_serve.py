@@ -16,7 +16,7 @@ from runpod_stage import RTX4090, RunPodApi
 from gputui.local.clock import SystemClock
 from gputui.sim.serve import serve
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @asynccontextmanager

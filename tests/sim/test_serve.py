@@ -23,7 +23,7 @@ from gputui.sim.serve import build_app, env_lines, serve
 from gputui.sim.world import World
 
 H100 = "1H100.80S.30V"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,12 @@ from gputui.model.states import PlacementState
 from gputui.model.types import JobSpec, Offer, Placement
 from gputui.sim.shell import SimHost, SimShell
 from gputui.sim.sshd import start_sim_sshd
+from gputui.sim.stub_docker import set_faults
 from gputui.sim.workload import PULL_S
 
 OFFER = Offer(id="o", provider="mock", gpu="H100-SXM", gpu_count=1, price_micro_usd_per_hour=1, fetched_at_ms=0)
 IMAGE = "pytorch/pytorch:2.9"
+PULLED_FOR_EVER = "pytorch/pytorch:large"
 T0_MS = 1_700_000_000_000
 Wait = Callable[[float], Awaitable[None]]
 LetPass = Callable[[str, str], None]
@@ -72,7 +74,7 @@ SCENARIOS: dict[str, Scenario] = {
     "container fails": Scenario(SHORT | {"MOCK_EXIT_CODE": "3"}),
     "container stopped": Scenario(LONG, stop="running"),
     "container stopped, TERM ignored": Scenario(STUBBORN, stop="running"),
-    "container stopped while pulling": Scenario(LONG, stop="starting"),
+    "container stopped while pulling": Scenario(LONG, image=PULLED_FOR_EVER, stop="starting"),
     "container stopped before the start": Scenario(LONG, stop=""),
     "container out of time": Scenario(LONG, max_duration_s=200, passes="deadline"),
     "container's lease lapses": Scenario(LONG, poll_lease_s=0, passes="lease"),
@@ -147,6 +149,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
     async def play(folder: Path) -> dict[str, Story]:
         keys = ensure_key_pair(folder / "keys", "test")
         machine = await start_sim_sshd(folder / "home", lambda: [keys.public_key])
+        set_faults(machine.docker_state_dir, pull_hangs=PULLED_FOR_EVER)
 
         def let_pass(placement_id: str, name: str) -> None:
             path = machine.home / ".gputui" / placement_id / name

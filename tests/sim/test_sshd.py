@@ -70,7 +70,7 @@ def connect_raw(machine: SimSshd, key_pair: KeyPair) -> Any:
 
 async def poll_to_the_end(runner: VmRunner) -> tuple[Any, bytes]:
     log = b""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             reply = await runner.poll(len(log), lease_s=300)
             log += reply.payload
@@ -110,7 +110,7 @@ async def test_close_leaves_no_process(tmp_path: Path, key_pair: KeyPair) -> Non
     env = {"MOCK_DURATION_S": "300", "MOCK_IGNORE_TERM": "1"}
     await runner.install(files_of(JobSpec(gpu="H100", command="train", env=env)))
     await runner.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (machine.home / FOLDER / "job.pid").exists():
             await asyncio.sleep(0.05)
     pids = [int((machine.home / FOLDER / f"{name}.pid").read_text().split()[0]) for name in ("job", "supervisor")]
@@ -234,7 +234,7 @@ async def test_nothing_of_our_environment_reaches_the_machine(
     runner = VmRunner(shell, "p1")
     await runner.install(files_of(JobSpec(gpu="H100", command="train", env={"MOCK_DURATION_S": "20"})))
     await runner.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (machine.home / FOLDER / "wrapper.pid").exists():
             await asyncio.sleep(0.05)
     pid = int((machine.home / FOLDER / "wrapper.pid").read_text().split()[0])
@@ -246,7 +246,7 @@ async def test_terminal_says_what_it_is_and_executes_nothing(machine: SimSshd, k
     async with connect_raw(machine, key_pair) as connection:
         process = await connection.create_process(term_type="xterm", encoding=None)
         process.stdin.write(b"touch executeX\x7fd\r\x03exit\r")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             shown = await process.stdout.read()
             await process.wait_closed()
     assert b"simulated machine" in shown

@@ -16,7 +16,7 @@ from gputui.local.clock import SystemClock
 from gputui.sim import serve as serving
 from gputui.sim.tensordock import app
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

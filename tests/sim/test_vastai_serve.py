@@ -15,7 +15,7 @@ from gputui.sim import serve as serving
 from gputui.sim.serve import ProviderSim, serve
 from gputui.sim.vastai import app as vastai
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 FOLDER = ".gputui/j"
 
 

@@ -168,27 +168,28 @@ class LocalMachine:
 
     async def kill(self, name: str) -> None:
         """Kill one of the harness's processes by its recorded id, once it runs; too late when all is over."""
-        await self.until(lambda: self.has("result") or self.recorded_pid(name) in self.processes())
+        await self.until(lambda: self.has("result") or self.owns(self.recorded_pid(name)))
         pid = self.recorded_pid(name)
         if not self.has("result") and pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            await self.until(lambda: pid not in self.processes())
+            await self.until(lambda: not self.owns(pid))
 
     def expire(self, name: str) -> None:
         """Let the job's lease or deadline be past."""
         boot, _, _ = (self.folder / name).read_text().split()
         (self.folder / name).write_text(f"{boot} 0 0\n".rjust(91))
 
+    def owns(self, pid: int | None) -> bool:
+        """Say whether a process runs and is one of the machine's."""
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        return f"{MARKER}={self.home}".encode() in environ.split(b"\0")
+
     def processes(self) -> list[int]:
-        marker = f"{MARKER}={self.home}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                with contextlib.suppress(OSError):
-                    if marker in (entry / "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry.name))
-        return found
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal() and self.owns(int(name))]
 
     def kill_everything(self) -> None:
         """End every process of the machine, as a power cut would."""

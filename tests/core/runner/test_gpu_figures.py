@@ -28,7 +28,7 @@ def ask(tmp_path: Path, script: str, *, smi: str | None, shell: str = "sh") -> l
         env={"PATH": f"{tools}:/usr/bin:/bin", "LANG": "de_DE.UTF-8"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     assert done.stderr == ""

@@ -94,6 +94,7 @@ async def _reuse_supervisors_pid(machine: Any) -> None:
 async def _kill_wrapper(machine: Any) -> None:
     await _begin(machine)
     await machine.kill("wrapper")
+    (machine.home / "go").touch()
 
 
 async def _power_cut(machine: Any) -> None:
@@ -147,13 +148,15 @@ SCENARIOS: dict[str, Scenario] = {
         act=_kill_supervisor_late_and_start_again,
     ),
     "lease lapses": Scenario("sleep 300", ("exited", 143, "lease"), options={"lease_s": 4}, poll_lease_s=0),
-    "lease is renewed": Scenario("sleep 7", EXITED_0, options={"lease_s": 5}, poll_lease_s=5),
+    "lease is renewed": Scenario("sleep 14", EXITED_0, options={"lease_s": 12}, poll_lease_s=12),
     "supervisor killed": Scenario(
         "seq 1 30; sleep 2; exit 7", ("exited", 7, "exited"), act=_kill_supervisor_and_start_again
     ),
     "supervisor gone": Scenario("sleep 1; exit 8", ("exited", 8, "exited"), act=_kill_supervisor_for_good),
     "process id reused": Scenario("sleep 2; exit 5", ("exited", 5, "exited"), act=_reuse_supervisors_pid),
-    "wrapper killed": Scenario("echo here; sleep 2", ("lost", None, None), act=_kill_wrapper),
+    "wrapper killed": Scenario(
+        "echo here; until [ -e go ]; do sleep 0.1; done", ("lost", None, None), act=_kill_wrapper
+    ),
     "rebooted": Scenario("echo here; sleep 300", ("lost", None, "rebooted"), act=_power_cut),
     "memory ran out": Scenario(
         "echo oom_kill 5 >vmstat; kill -9 $$",
@@ -295,10 +298,10 @@ def test_nothing_of_the_harness_is_left_running(ends: dict[str, Any]) -> None:
 async def test_a_job_is_over_although_it_left_a_service_that_goes_on_printing(new_machine: Any) -> None:
     machine = new_machine()
     runner = await machine.start("setsid sh -c 'while :; do echo still; sleep 0.2; done' & sleep 0.5; exit 6")
-    ended = await machine.ended(timeout_s=20)
+    ended = await machine.ended()
     assert ended.summary == ("exited", 6, "exited")
-    assert ended.reply.finished_s - ended.reply.started_s <= 3
-    async with asyncio.timeout(5):
+    assert ended.reply.finished_s - ended.reply.started_s <= 20
+    async with asyncio.timeout(60):
         while not (await runner.poll(len(ended.log), lease_s=300)).payload.startswith(b"still\n"):
             await asyncio.sleep(0.1)
 

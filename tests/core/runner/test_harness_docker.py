@@ -33,6 +33,7 @@ async def _stop(machine: Any) -> None:
 
 
 async def _stop_while_pulling(machine: Any) -> None:
+    set_faults(machine.docker_state, pull_hangs=IMAGE)
     await machine.runner.start()
     await machine.until(lambda: machine.has("writer.pid"))
     await machine.runner.stop()
@@ -68,9 +69,9 @@ async def _kill_supervisor_beside_its_writer(machine: Any) -> None:
     )
     await machine.runner.start()
     await machine.until(lambda: (machine.home / "killed").exists())
-    await machine.until(lambda: machine.recorded_pid("supervisor") not in machine.processes())
+    await machine.until(lambda: not machine.owns(machine.recorded_pid("supervisor")))
     await machine.runner.start()
-    await machine.until(lambda: machine.recorded_pid("supervisor") in machine.processes())
+    await machine.until(lambda: machine.owns(machine.recorded_pid("supervisor")))
     await machine.runner.stop()
 
 
@@ -184,6 +185,7 @@ class Scenario:
 
 SHORT = {"MOCK_DURATION_S": "1"}
 MIDDLE = {"MOCK_DURATION_S": "4", "MOCK_EXIT_CODE": "17"}
+LATE = MIDDLE | {"MOCK_DURATION_S": "12"}
 LONG = {"MOCK_DURATION_S": "300"}
 STUBBORN = LONG | {"MOCK_IGNORE_TERM": "1"}
 EXITED_17 = ("exited", 17, "exited")
@@ -193,13 +195,13 @@ SCENARIOS: dict[str, Scenario] = {
     "success": Scenario(("exited", 0, "exited"), SHORT),
     "failure": Scenario(EXITED_17, MIDDLE),
     "started often": Scenario(EXITED_17, MIDDLE, act=_start_often),
-    "supervisors killed": Scenario(EXITED_17, MIDDLE | {"MOCK_DURATION_S": "8"}, act=_kill_supervisors),
+    "supervisors killed": Scenario(EXITED_17, LATE, act=_kill_supervisors),
     "supervisor killed while pulling": Scenario(EXITED_17, MIDDLE, act=_kill_supervisor_while_pulling),
     "supervisor killed beside its writer": Scenario(
         ("exited", 143, "cancelled"), LONG, act=_kill_supervisor_beside_its_writer
     ),
-    "supervisor killed at submit": Scenario(EXITED_17, MIDDLE, act=_kill_supervisor_at_submit),
-    "daemon outage": Scenario(EXITED_17, MIDDLE, act=_daemon_outage),
+    "supervisor killed at submit": Scenario(EXITED_17, LATE, act=_kill_supervisor_at_submit),
+    "daemon outage": Scenario(EXITED_17, LATE, act=_daemon_outage),
     "daemon late": Scenario(EXITED_17, MIDDLE, act=_daemon_late),
     "daemon gone at pull": Scenario(EXITED_17, MIDDLE, act=_daemon_gone_at_pull),
     "daemon never there": Scenario(
@@ -337,4 +339,4 @@ async def test_a_docker_that_dies_at_submit_is_not_awaited_for_ever(new_machine:
     await machine.kill("supervisor")
     (machine.folder / "started").unlink()  # nobody noted what was begun
     await runner.start()
-    assert (await machine.ended(timeout_s=45)).summary == ("lost", None, None)
+    assert (await machine.ended()).summary == ("lost", None, None)
