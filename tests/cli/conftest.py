@@ -126,7 +126,7 @@ class Terminal:
         for process in self.started:
             if process.poll() is None:
                 process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
         self.end_agent()
 
     @property
@@ -136,7 +136,7 @@ class Terminal:
 
     def end_agent(self) -> None:
         """Kill the agent by its pid and wait until the kernel has freed its lock."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (pid := self.agent_pid) is not None and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -169,17 +169,17 @@ def sim_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             stdout=log,
             stderr=log,
         )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline and b"Serving" not in said.read_bytes():
         time.sleep(0.05)
     assert process.poll() is None, said.read_text()
     # Lambda counts calls by address: here those of all tests together, each without the memory of the ones before.
     knobs = json.dumps({"request_every_s": 0}).encode()
-    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sim/faults", knobs, timeout=10).close()
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sim/faults", knobs, timeout=60).close()
     yield port
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(timeout=15)
+        process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

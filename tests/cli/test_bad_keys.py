@@ -183,7 +183,7 @@ class TestDoctor:
         monkeypatch.setenv("GPUTUI_RUNPOD_URL", f"http://127.0.0.1:{port}/v2")
         began_s = time.monotonic()
         said = cli("doctor", "--all-providers", "--json")
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 20
         assert said.code == 7
         rows = {(row["provider"], row["probe"]): row for row in said.data}
         assert rows["mock", "key"]["result"] == "ok"

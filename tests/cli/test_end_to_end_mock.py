@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,11 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from gputui.core.desk import Desk
+from gputui.model.types import Job
+
 JOB = ("--provider", "mock", "--gpu", "H100", "--image", "pytorch/pytorch:latest", "--command", "python train.py")
 STEP = re.compile(r"^step +\d+", re.MULTILINE)
 
 
-def submit(terminal: Any, *extra: str, duration_s: float = 2) -> str:
+def submit(terminal: Any, *extra: str, duration_s: float) -> str:
     """Submit a job and return its id."""
     knobs = ("--env", f"MOCK_DURATION_S={duration_s}", "--env", "MOCK_BOOT_S=0.5")
     said = terminal.run("run", *JOB, *knobs, "--max-duration", "1h", "--yes", *extra)
@@ -29,15 +33,29 @@ def status_of(terminal: Any, job_id: str) -> dict[str, Any]:
     return found
 
 
-def wait_for(is_so: Callable[[], bool], *, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
 
 
+def jobs() -> list[Job]:
+    """Return the jobs as they are in the store: asking a process again and again would be most of what a wait costs."""
+    with contextlib.closing(Desk.open()) as desk:
+        return [report.job for report in desk.jobs()]
+
+
+def is_running(job_id: str) -> bool:
+    return [job.status for job in jobs() if job.id == job_id] == ["running"]
+
+
+def is_over(job_id: str) -> bool:
+    return all(job.ended_at_ms is not None for job in jobs() if job.id == job_id)
+
+
 def wait_until_over(terminal: Any, job_id: str) -> dict[str, Any]:
-    wait_for(lambda: status_of(terminal, job_id)["ended_at"] is not None)
+    wait_for(lambda: is_over(job_id))
     return status_of(terminal, job_id)
 
 
@@ -89,11 +107,11 @@ def test_no_capacity_anywhere_ends_the_follower_with_5(terminal: Any) -> None:
 
 def test_the_job_outlives_its_killed_follower(terminal: Any) -> None:
     follower = terminal.start(
-        "run", *JOB, "--env", "MOCK_DURATION_S=2", "--env", "MOCK_BOOT_S=0.5", "--yes", "--follow"
+        "run", *JOB, "--env", "MOCK_DURATION_S=8", "--env", "MOCK_BOOT_S=0.5", "--yes", "--follow"
     )
-    wait_for(lambda: bool(terminal.run("jobs", "list", "--json").data))
+    wait_for(lambda: bool(jobs()))
     follower.send_signal(signal.SIGKILL)
-    follower.communicate(timeout=10)
+    follower.communicate(timeout=60)
     [job] = terminal.run("jobs", "list", "--json").data
     assert job["status"] in ("queued", "provisioning", "running")
     job = wait_until_over(terminal, job["id"])
@@ -106,13 +124,13 @@ def test_interrupting_the_follower_leaves_the_job_running(terminal: Any) -> None
         "run", *JOB, "--env", "MOCK_DURATION_S=60", "--env", "MOCK_BOOT_S=0.2", "--yes", "--follow"
     )
 
-    def is_running() -> bool:
+    def runs() -> bool:
         assert follower.poll() is None, follower.communicate()
-        return any(job["status"] == "running" for job in terminal.run("jobs", "list", "--json").data)
+        return [job.status for job in jobs()] == ["running"]
 
-    wait_for(is_running)
+    wait_for(runs)
     follower.send_signal(signal.SIGINT)
-    _, talk = follower.communicate(timeout=10)
+    _, talk = follower.communicate(timeout=60)
     assert follower.returncode == 130
     assert "The job goes on" in talk
     [job] = terminal.run("jobs", "list", "--json").data
@@ -125,7 +143,8 @@ def test_interrupting_the_follower_leaves_the_job_running(terminal: Any) -> None
 
 
 def test_a_killed_agent_is_replaced_by_any_command_and_nothing_is_lost_or_doubled(terminal: Any) -> None:
-    job_id = submit(terminal, duration_s=4)
+    job_id = submit(terminal, duration_s=12)
+    wait_for(lambda: is_running(job_id))
     wait_for(lambda: STEP.search(terminal.run("jobs", "logs", job_id).out) is not None)
     first = terminal.agent_pid
     assert first is not None
@@ -148,7 +167,7 @@ def test_a_killed_agent_is_replaced_by_any_command_and_nothing_is_lost_or_double
 
 def test_terminating_the_machine_of_a_job_stops_the_job_and_proves_the_end(terminal: Any) -> None:
     job_id = submit(terminal, duration_s=60)
-    wait_for(lambda: status_of(terminal, job_id)["status"] == "running")
+    wait_for(lambda: is_running(job_id))
     [machine] = terminal.run("machines", "list", "--json").data
     said = terminal.run("machines", "terminate", machine["id"], "--yes", "--json")
     assert said.code == 0, said.err
@@ -163,19 +182,21 @@ def test_a_machine_without_a_command_lives_until_it_is_stopped(terminal: Any) ->
     )
     job_id = said.data["id"]
     assert said.data["kind"] == "machine"
-    wait_for(lambda: status_of(terminal, job_id)["status"] == "running")
+    wait_for(lambda: is_running(job_id))
     stopped = terminal.run("jobs", "stop", job_id, "--yes", "--json")
     assert stopped.data["status"] in ("stopped", "completed")
     assert terminal.run("machines", "list", "--json").data == []
 
 
 def test_stopping_the_agent_with_a_live_job_asks_and_the_next_command_starts_another(terminal: Any) -> None:
-    job_id = submit(terminal, duration_s=3)
-    wait_for(lambda: status_of(terminal, job_id)["status"] == "running")
+    job_id = submit(terminal, duration_s=12)
+    wait_for(lambda: is_running(job_id))
     assert terminal.run("agent", "stop").code == 2
     ended = terminal.run("agent", "stop", "--yes", "--json")
     assert ended.data["was_running"] is True
     assert terminal.agent_pid is None
+    assert status_of(terminal, job_id)["ended_at"] is None
+    assert terminal.agent_pid is not None
     assert wait_until_over(terminal, job_id)["status"] == "completed"
 
 
@@ -187,4 +208,4 @@ def test_an_agent_without_work_ends_by_itself_and_not_before(terminal: Any) -> N
     agent = terminal.agent_pid
     assert wait_until_over(terminal, job_id)["status"] == "completed"
     assert terminal.agent_pid in (agent, None)
-    wait_for(lambda: terminal.agent_pid is None, seconds=10)
+    wait_for(lambda: terminal.agent_pid is None)

@@ -34,7 +34,7 @@ def daemon(password: str) -> Iterator[int]:
         assert process.stdin is not None
         process.stdin.write(password)
         process.stdin.close()
-        wait_for_name(deadline=time.monotonic() + 10)
+        wait_for_name(deadline=time.monotonic() + 60)
         yield process.pid
     finally:
         process.send_signal(signal.SIGCONT)

@@ -91,7 +91,7 @@ def test_a_backend_that_hangs_is_dead_for_this_process(install: Any) -> None:
                 keyring.get("huddle")
             assert caught.value.state is KeyringState.UNRESPONSIVE
         assert keyring.state() is KeyringState.UNRESPONSIVE
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert asked == ["work:huddle"]
     finally:
         release.set()
@@ -199,7 +199,7 @@ def test_a_silent_bus_is_unresponsive_within_the_deadline(silent_bus: Path) -> N
     )
     started = time.monotonic()
     assert keyring.state() is KeyringState.UNRESPONSIVE
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_bus_that_hangs_in_its_greeting_is_left_behind(silent_bus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_bus_that_hangs_in_its_greeting_is_left_behind(silent_bus: Path, monke
     started = time.monotonic()
     try:
         assert keyring.state() is KeyringState.UNRESPONSIVE
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
     finally:
         release.set()
 
@@ -251,6 +251,6 @@ def test_without_a_bus_the_library_is_not_even_imported() -> None:
 
 def test_a_hanging_call_does_not_keep_the_process_alive() -> None:
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.strip() == "unresponsive"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40

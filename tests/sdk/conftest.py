@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     yield tmp_path / "home"
     lock = paths_for().agent_lock
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (pid := lock_holder(lock)) and time.monotonic() < deadline:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -140,7 +140,7 @@ async def test_the_blocking_face_works_inside_a_running_loop_and_from_other_thre
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(len(gpu.pricing("H100"))))
         thread.start()
-        await asyncio.to_thread(thread.join, 10)
+        await asyncio.to_thread(thread.join, 60)
         assert found == [len(gpu.pricing("H100"))]
 
 
@@ -153,7 +153,7 @@ def test_a_job_from_submission_to_the_bill() -> None:
             job.wait(timeout=0)
         lines = list(job.logs(follow=True))
         assert lines[-1].startswith("done in")
-        assert job.wait(timeout=30) is job
+        assert job.wait(timeout=60) is job
         assert (job.status, job.exit_code, job.error, job.is_over) == ("completed", 0, None, True)
         assert (job.provider, job.gpu_count, job.name) == ("mock", 1, "train-me")
         assert job.gpu_type.startswith("H100")
@@ -191,7 +191,7 @@ async def _stop_at_the_first_line(job: AsyncJob) -> None:
         if "python train.py" in line:
             await job.stop()
     assert job.is_over
-    await job.wait(timeout=30)
+    await job.wait(timeout=60)
     assert job.status == "stopped"
     assert [line async for line in job.logs()] == lines
 

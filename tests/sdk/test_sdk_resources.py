@@ -35,14 +35,14 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             stdout=log,
             stderr=log,
         )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline and b"Serving" not in said.read_bytes():
         time.sleep(0.05)
     assert process.poll() is None, said.read_text()
     yield free
     process.terminate()
     try:
-        process.wait(timeout=15)
+        process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
