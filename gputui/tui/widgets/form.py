@@ -51,6 +51,8 @@ class FieldRow(Vertical):
     def __init__(self, field: Field) -> None:
         super().__init__(id=f"row-{field.name.replace('_', '-')}")
         self._field = field
+        self._mistake: str | None = None
+        self._unused: str | None = None
         self.editor = _editor(field)
 
     def compose(self) -> ComposeResult:
@@ -68,10 +70,16 @@ class FieldRow(Vertical):
         self.remove_class("-here")
 
     def show_mistake(self, text: str | None) -> None:
+        if text == self._mistake:
+            return  # showing even the same again would lay out the whole page
+        self._mistake = text
         self.set_class(text is not None, "-wrong")
         self.query_one(".mistake", Static).update(Content(plain(text)) if text else "")
 
     def show_unused(self, reason: str | None) -> None:
+        if reason == self._unused:
+            return
+        self._unused = reason
         self.set_class(reason is not None, "-unused")
         self.query_one(".reason", Static).update(Content(plain(reason)) if reason else "")
 
