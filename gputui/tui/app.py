@@ -10,9 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from textual.app import SystemCommand
+from textual.dom import DOMNode
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.reactive import Initialize, Reactive
 from textual.screen import Screen
@@ -106,7 +108,7 @@ class GputuiApp(CrashLoggedApp):
     # Worn from the start: a theme that is put on later makes Textual read and apply every style again.
     theme: Reactive[str] = Reactive(Initialize(_wanted_theme))
 
-    @property
+    @cached_property  # Textual asks for it at every look at a colour
     def available_themes(self) -> dict[str, Theme]:
         return {**super().available_themes, **self.our_themes}
 
@@ -326,6 +328,11 @@ class GputuiApp(CrashLoggedApp):
             save_ui_state(path, replace(load_ui_state(path), theme=name, theme_instead_of=configured))
         except GputuiError as error:
             self.tell(error)
+
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Leave out a widget that is only being made: it is given its styles when it comes to its page."""
+        if node.is_attached:
+            super().update_styles(node, animate)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return fallback_variables(self.current_theme)

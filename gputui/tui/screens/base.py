@@ -38,8 +38,11 @@ class BaseScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_FROM, "-wide")]  # noqa: RUF012 - as Textual has it
 
     _room_filled: Hashable = None
+    _is_shown = False
 
     def compose(self) -> ComposeResult:
+        # Textual sets them once it was resized for the first time, and then goes through all styles again.
+        self.set_class(True, "-narrow" if self.is_narrow else "-wide", update=False)
         yield FrameHeader(self._crumbs())
         yield AlertLine()
         yield from self.body()
@@ -91,8 +94,13 @@ class BaseScreen(Screen[None]):
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
         """Show what there is, also for the first time: it is called after `on_mount`, before anything is painted."""
-        self.show_frame(self.gputui.facts)
-        self.reload()
+        if not self._is_shown:  # Textual says it twice when a page is opened for the first time
+            self._is_shown = True
+            self.show_frame(self.gputui.facts)
+            self.reload()
+
+    def on_screen_suspend(self) -> None:
+        self._is_shown = False
 
     def on_resize(self, _event: events.Resize) -> None:
         self.call_after_refresh(self._fill_room)
