@@ -39,7 +39,9 @@ class MatrixScreen(MarketScreen):
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual has it
     CSS_PATH = "matrix.tcss"
-    AUTO_FOCUS = "MatrixTable"  # else it is the filter, hidden as it is, and takes what is typed before anything is shown
+    AUTO_FOCUS = (
+        "MatrixTable"  # else it is the filter, hidden as it is, and takes what is typed before anything is shown
+    )
     BINDINGS = bindings.MATRIX + bindings.MARKET
     HELP: ClassVar[str] = (
         "One row per GPU model, one column per provider: the cheapest price per GPU and hour, with its stock "
