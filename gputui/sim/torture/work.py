@@ -72,14 +72,16 @@ def _in_a_pod(machine: SimMachine, last_ms: int) -> Work | None:
     job = container.job_of(runs[0]) if runs else None
     if job is None:
         return None
+    ended_ms = job.run.end()[0]
+    is_over = ended_ms <= min(last_ms, runs[0].end_ms)
+    # What a container that lost its disk does all over again, once the job is over, is no part of it.
+    until_ms = ended_ms if is_over else last_ms
     printed = ""
     for line in container.story(pod):
-        if line.at_ms > last_ms:
+        if line.at_ms > until_ms:
             break
         if line.source == container.CONTAINER:
             printed += _without_ours(line.text, job.nonce)
-    ended_ms = job.run.end()[0]
-    is_over = ended_ms <= min(last_ms, runs[0].end_ms)
     return Work(
         printed.encode(),
         ended_ms if is_over else None,
