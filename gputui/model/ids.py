@@ -20,7 +20,7 @@ def encode_ulid(now_ms: int, entropy: bytes) -> str:
 
 
 class Ids:
-    """Makes ids that never repeat and never go backwards within one process."""
+    """Makes ids that never repeat; within one process each sorts after those made before it."""
 
     def __init__(self, clock: Clock, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._clock = clock
@@ -28,8 +28,9 @@ class Ids:
         self._last_ms = 0
 
     def ulid(self) -> str:
-        """Return a new sortable id. Two ids of one millisecond sort at random between themselves."""
-        self._last_ms = max(self._last_ms, self._clock.now_ms())
+        """Return a new id, which takes the next free millisecond: lists are in the order of ids, so of two jobs made in
+        one millisecond, or after the clock was set back, the newer one must not sort at random."""
+        self._last_ms = max(self._last_ms + 1, self._clock.now_ms())
         return encode_ulid(self._last_ms, self._entropy(10))
 
     def token(self, length: int = 16) -> str:
