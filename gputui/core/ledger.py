@@ -133,8 +133,8 @@ def observe(
     with store.write() as tx:
         usage_store.update_interval(tx, interval.id, **changes)
         if rates != before and not interval.rate_is_assumed:
-            earliest_ms, latest_ms = _when_changed(before, rates, interval.last_seen_ms, answered_ms)
-            _reprice(tx, replace(interval, **changes), rates, earliest_ms=earliest_ms, latest_ms=latest_ms)
+            changed = replace(interval, **changes)
+            _change_rates(tx, changed, rates, seen_ms=interval.last_seen_ms, answered_ms=answered_ms)
         if is_running:
             _read_counter(store, tx, placement, machine, interval.start_earliest_ms, asked_ms=asked_ms)
 
@@ -156,7 +156,7 @@ def close_intervals(
         if interval.resource == COMPUTE and interval.rate_micro_usd_per_hour < price:
             # One that is gone may be listed for a while: no sighting counts from after its end was asked for.
             seen_ms, rates = min(interval.last_seen_ms, end_earliest_ms), Rates(_rates_in(interval).low, price)
-            interval = _reprice(tx, interval, rates, earliest_ms=seen_ms, latest_ms=seen_ms)
+            interval = _reprice(tx, interval, rates, at_ms=seen_ms)
         _close(tx, interval, end_earliest_ms=end_earliest_ms, end_latest_ms=end_latest_ms, reason=reason)
 
 
@@ -176,30 +176,26 @@ def _close(tx: Tx, interval: UsageInterval, *, end_earliest_ms: Ms, end_latest_m
     )
 
 
-def _when_changed(before: Rates, after: Rates, seen_ms: Ms, answered_ms: Ms) -> tuple[Ms, Ms]:
-    """Return the earliest and the latest moment of a change between two sightings.
+def _change_rates(tx: Tx, interval: UsageInterval, rates: Rates, *, seen_ms: Ms, answered_ms: Ms) -> None:
+    """The rates changed somewhere between the last sighting and this answer: until when the old ones held and from when the
+    new ones do, nobody knows. In between counts the lesser of both for the least and the greater for the most."""
+    before = _rates_in(interval)
+    between = Rates(min(before.low, rates.low), max(before.high, rates.high))
+    if between != before:
+        interval = _reprice(tx, interval, between, at_ms=seen_ms)
+    if between != rates:
+        _reprice(tx, interval, rates, at_ms=answered_ms)
 
-    Where the most stays what it was, it does not depend on the moment: then that is the one at which the least is least.
-    """
-    if before.high != after.high:
-        return seen_ms, answered_ms
-    moment_ms = seen_ms if after.low < before.low else answered_ms
-    return moment_ms, moment_ms
 
-
-def _reprice(tx: Tx, interval: UsageInterval, rates: Rates, *, earliest_ms: Ms, latest_ms: Ms) -> UsageInterval:
-    """The rate changed somewhere between the last sighting and this answer. The minimum charge counts once per machine:
-    what the first interval has not used up of it stays with the second, which is returned."""
-    start_latest_ms = interval.start_latest_ms or interval.start_earliest_ms
-    used_least_s = billed_seconds(
-        earliest_ms - start_latest_ms, granularity_s=interval.granularity_s, minimum_s=0, round_up=False
-    )
-    used_most_s = billed_seconds(
-        latest_ms - interval.start_earliest_ms, granularity_s=interval.granularity_s, minimum_s=0, round_up=True
-    )
+def _reprice(tx: Tx, interval: UsageInterval, rates: Rates, *, at_ms: Ms) -> UsageInterval:
+    """End an interval and begin the next one, which is returned, at other rates. The minimum charge counts once per machine:
+    what the first interval has not used up of it stays with the second."""
+    begun_ms, unit_s = interval.start_latest_ms or interval.start_earliest_ms, interval.granularity_s
+    used_least_s = billed_seconds(at_ms - begun_ms, granularity_s=unit_s, minimum_s=0, round_up=False)
+    used_most_s = billed_seconds(at_ms - interval.start_earliest_ms, granularity_s=unit_s, minimum_s=0, round_up=True)
     usage_store.update_interval(tx, interval.id, minimum_s=0, minimum_low_s=None)
     split = replace(interval, minimum_s=0, minimum_low_s=None)
-    _close(tx, split, end_earliest_ms=earliest_ms, end_latest_ms=latest_ms, reason="rate changed")
+    _close(tx, split, end_earliest_ms=at_ms, end_latest_ms=at_ms, reason="rate changed")
     minimum_low_s = interval.minimum_s if interval.minimum_low_s is None else interval.minimum_low_s
     new_id = usage_store.insert_interval(
         tx,
@@ -211,9 +207,9 @@ def _reprice(tx: Tx, interval: UsageInterval, rates: Rates, *, earliest_ms: Ms, 
         granularity_s=interval.granularity_s,
         minimum_s=max(0, interval.minimum_s - used_least_s),
         minimum_low_s=max(0, minimum_low_s - used_most_s),
-        start_earliest_ms=max(earliest_ms, interval.start_earliest_ms),
-        start_latest_ms=latest_ms if interval.start_latest_ms is not None else None,
-        last_seen_ms=latest_ms,
+        start_earliest_ms=max(at_ms, interval.start_earliest_ms),
+        start_latest_ms=max(at_ms, interval.start_latest_ms) if interval.start_latest_ms is not None else None,
+        last_seen_ms=at_ms,
     )
     return usage_store.load_interval(tx, new_id)
 

@@ -86,9 +86,27 @@ def test_a_dearer_price_may_hold_from_just_after_the_last_sighting(store: Store)
     life.seen(100, machine(price_micro_usd_per_hour=2 * HOURLY))
     life.ended(200)
     # changed at once: 200 + 200; changed at the last moment: 100 + 200
-    low, high = life.range_usd_thousandths()
-    assert low <= 300
-    assert high >= 400
+    assert life.range_usd_thousandths() == (300, 400)
+
+
+def test_a_cheaper_price_may_hold_from_just_after_the_last_sighting(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine())
+    life.seen(0, machine())
+    for at_s in (100, 200):
+        life.seen(at_s, machine(price_micro_usd_per_hour=HOURLY // 2))
+    life.ended(200)
+    assert life.range_usd_thousandths() == (50 + 50, 100 + 50)
+
+
+def test_a_price_that_changes_at_the_start_is_owed_from_when_it_runs(store: Store) -> None:
+    life = Life(store, EITHER)
+    life.ordered(machine(MachineState.PENDING))
+    life.seen(100, machine(MachineState.PENDING))
+    life.seen(120, machine(price_micro_usd_per_hour=2 * HOURLY))
+    life.ended(200)
+    # not billed before it ran: 80 s at the new price; billed from the order, and dearer since it was last seen waiting
+    assert life.range_usd_thousandths() == (2 * 80, 100 + 2 * 100)
 
 
 @pytest.mark.parametrize("state", [MachineState.ERROR, MachineState.UNKNOWN, MachineState.STOPPED])
@@ -146,10 +164,8 @@ def test_a_change_after_an_assumed_price_was_told_is_one_like_any_other(store: S
     life.seen(0, machine())
     life.seen(100, machine(price_micro_usd_per_hour=2 * HOURLY))
     life.ended(200)
-    assert len(usage_store.load_placement_intervals(store, PLACEMENT.id)) == 2
-    low, high = life.range_usd_thousandths()
-    assert low <= 300
-    assert high >= 400
+    assert len(usage_store.load_placement_intervals(store, PLACEMENT.id)) == 3  # the price is unknown in between
+    assert life.range_usd_thousandths() == (300, 400)
 
 
 def test_each_state_costs_what_the_provider_says_it_does(store: Store) -> None:
@@ -160,9 +176,9 @@ def test_each_state_costs_what_the_provider_says_it_does(store: Store) -> None:
     life.seen(190, machine(billed_micro_usd_per_hour=whole))
     life.ended(3790)
     low, high = life.range_usd_thousandths()
-    disk_for_180_s = 100_000 * 180 / 3600 / 1000
-    assert low == pytest.approx(disk_for_180_s + 3600, abs=0.1)
-    assert high == pytest.approx(disk_for_180_s + 3610, abs=0.5)
+    disk_per_s = 100_000 / 3600 / 1000
+    assert low == pytest.approx(disk_per_s * 190 + 3600, abs=0.01)
+    assert high == pytest.approx(disk_per_s * 180 + 3610, abs=0.01)
 
 
 def test_a_machine_of_which_only_the_id_is_known_may_cost_its_price_or_nothing(store: Store) -> None:
