@@ -487,7 +487,7 @@ supervise_process() {
 end_process_group() {
     is_alive job.pid || return
     group=$(pid_of job.pid)
-    kill -TERM "-$group" 2>/dev/null
+    kill -TERM "-$group" 2>/dev/null || kill -TERM "$group" 2>/dev/null # it is about to lead a group
     waited_s=0
     while [ $waited_s -lt "$grace_s" ] && is_alive job.pid; do
         tick

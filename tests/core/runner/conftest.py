@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,9 +176,24 @@ class LocalMachine:
             await self.until(lambda: not self.owns(pid))
 
     def expire(self, name: str) -> None:
-        """Let the job's lease or deadline be past."""
+        """Let the job's lease or deadline be past, in one step."""
         boot, _, _ = (self.folder / name).read_text().split()
-        (self.folder / name).write_text(f"{boot} 0 0\n".rjust(91))
+        past = self.home / "past"
+        past.write_text(f"{boot} 0 0\n".rjust(91))
+        past.chmod(0o600)
+        past.replace(self.folder / name)
+
+    @contextlib.asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[None]:
+        """Hold one of the harness's processes still, so that it sees what happens meanwhile only afterwards."""
+        pid = self.recorded_pid(name)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await self.until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def owns(self, pid: int | None) -> bool:
         """Say whether a process runs and is one of the machine's."""

@@ -109,8 +109,15 @@ async def test_output_without_a_line_end_keeps_its_text(nonce: str, tmp_path: Pa
     assert reply.exit_code == 0
 
 
-async def test_the_maximum_duration_ends_what_ignores_being_asked(nonce: str, tmp_path: Path) -> None:
-    command = "trap '' TERM; echo up; while :; do sleep 0.2; done"
+async def test_the_maximum_duration_ends_what_ignores_being_asked(
+    nonce: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = tmp_path / "up"
+    sleep = shutil.which("sleep")
+    (tmp_path / "sleep").write_text(f"#!/bin/sh\nuntil [ -e {up} ]; do {sleep} 0.05; done; exec {sleep} $1\n")
+    (tmp_path / "sleep").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")  # no second passes before the job is up
+    command = f"trap '' TERM; echo up; touch {up}; while :; do sleep 0.2; done"
     lines, reply = await until_final(Container(nonce, command, tmp_path, max_duration_s=1), nonce)
     assert lines[0] == "up"
     outcome = exit_outcome(reply)
@@ -119,7 +126,7 @@ async def test_the_maximum_duration_ends_what_ignores_being_asked(nonce: str, tm
 
 
 async def test_a_container_started_again_does_not_run_the_job_twice(nonce: str, tmp_path: Path) -> None:
-    container = Container(nonce, "echo once; sleep 30", tmp_path)
+    container = Container(nonce, "echo once; sleep 300", tmp_path)
     deadline = time.monotonic() + 60
     while "once" not in container.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -147,7 +154,7 @@ async def test_a_job_cannot_fake_its_end_without_the_nonce(nonce: str, tmp_path:
 
 
 async def test_a_container_started_again_on_an_empty_disk_is_noticed(nonce: str, tmp_path: Path) -> None:
-    container = Container(nonce, "echo once; sleep 30", tmp_path)
+    container = Container(nonce, "echo once; sleep 300", tmp_path)
     deadline = time.monotonic() + 60
     while "once" not in container.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
