@@ -31,16 +31,20 @@ class SshFleet:
         self._servers: dict[str, SimSshd] = {}
         self._disks: set[str] = set()
         self._addresses = 0
+        self._reserved: dict[tuple[str, int], socket.socket] = {}
         world.reserve_endpoint = self.reserve_endpoint
 
     def reserve_endpoint(self) -> tuple[str, int]:
-        """Return a loopback address and a free port on it."""
+        """Return a loopback address and a free port on it, which nobody else gets until the machine's server listens."""
         self._addresses += 1
         high, low = divmod(self._addresses, 250)
         try:
-            return _free_port(f"127.77.{high % 250}.{low + 1}")
+            holder = _bound(f"127.77.{high % 250}.{low + 1}")
         except OSError:  # a system with 127.0.0.1 alone
-            return _free_port("127.0.0.1")
+            holder = _bound("127.0.0.1")
+        host, port = holder.getsockname()
+        self._reserved[host, port] = holder
+        return host, port
 
     async def run(self) -> None:
         """Keep servers and machines in step until cancelled. Raises OSError when a server cannot listen."""
@@ -64,11 +68,16 @@ class SshFleet:
         """Stop every server and kill what ran on the machines."""
         while self._servers:
             await self._servers.popitem()[1].close()
+        while self._reserved:
+            self._reserved.popitem()[1].close()
 
     async def _start(self, machine: SimMachine) -> SimSshd:
         from gputui.sim.sshd import start_sim_sshd
 
         home = self._root / machine.id
+        holder = self._reserved.pop((machine.ip, machine.ssh_port or 0), None)
+        if holder is not None:
+            holder.close()
         return await start_sim_sshd(
             home,
             lambda: list(machine.authorized_keys),
@@ -84,7 +93,12 @@ class SshFleet:
         self._disks.remove(machine.id)
 
 
-def _free_port(host: str) -> tuple[str, int]:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return host, int(probe.getsockname()[1])
+def _bound(host: str) -> socket.socket:
+    """Return a socket on a free port. Raises OSError where there is no such address."""
+    holder = socket.socket()
+    try:
+        holder.bind((host, 0))
+    except OSError:
+        holder.close()
+        raise
+    return holder

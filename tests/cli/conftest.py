@@ -99,7 +99,7 @@ class Terminal:
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def run(self, *arguments: str, timeout: float = 60) -> Said:
+    def run(self, *arguments: str, timeout: float = 300) -> Said:
         done = subprocess.run(
             [sys.executable, "-m", "gputui", *arguments],
             capture_output=True,
@@ -156,15 +156,34 @@ def terminal(home: Path) -> Iterator[Terminal]:
 SIMULATED = ("huddle", "runpod", "lambda", "tensordock")
 
 
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile; a server of ours may have it, as both reuse addresses."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
 @pytest.fixture(scope="session")
-def sim_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def session_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def sim_port(session_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running simulator of every provider. Each key that begins with "sim-" is an account of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
     said = tmp_path_factory.mktemp("sim") / "log"
     with said.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gputui", "sim", *SIMULATED, "--port", str(port), "--boot", "0"],
+            [sys.executable, "-m", "gputui", "sim", *SIMULATED, "--port", str(session_port), "--boot", "0"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -175,8 +194,8 @@ def sim_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     assert process.poll() is None, said.read_text()
     # Lambda counts calls by address: here those of all tests together, each without the memory of the ones before.
     knobs = json.dumps({"request_every_s": 0}).encode()
-    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sim/faults", knobs, timeout=60).close()
-    yield port
+    urllib.request.urlopen(f"http://127.0.0.1:{session_port}/_sim/faults", knobs, timeout=60).close()
+    yield session_port
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=60)

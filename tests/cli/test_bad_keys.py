@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 import sys
 import threading
 import time
@@ -175,12 +174,9 @@ class TestDoctor:
         assert shown.splitlines()[0].split() == ["PROVIDER", "PROBE", "RESULT", "MS", "DETAIL"]
         assert shown.count("mock  ") == len(rows)
 
-    def test_a_dead_port_is_told_at_once(self, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            port = unused.getsockname()[1]
+    def test_a_dead_port_is_told_at_once(self, cli: Any, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GPUTUI_RUNPOD_API_KEY", KEY)
-        monkeypatch.setenv("GPUTUI_RUNPOD_URL", f"http://127.0.0.1:{port}/v2")
+        monkeypatch.setenv("GPUTUI_RUNPOD_URL", f"http://127.0.0.1:{unused_port}/v2")
         began_s = time.monotonic()
         said = cli("doctor", "--all-providers", "--json")
         assert time.monotonic() - began_s < 20
@@ -188,7 +184,7 @@ class TestDoctor:
         rows = {(row["provider"], row["probe"]): row for row in said.data}
         assert rows["mock", "key"]["result"] == "ok"
         assert (rows["runpod", "key"]["result"], rows["runpod", "key"]["code"]) == ("failed", "unreachable")
-        assert f"127.0.0.1:{port} refused the connection" in rows["runpod", "key"]["detail"]
+        assert f"127.0.0.1:{unused_port} refused the connection" in rows["runpod", "key"]["detail"]
         assert rows["runpod", "offers"]["result"] == "not asked"
         assert KEY not in said.out + said.err
 

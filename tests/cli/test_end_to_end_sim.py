@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,15 +36,13 @@ class Sim:
 
 
 @pytest.fixture
-def sim() -> Iterator[Sim]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+def sim(unused_port: int) -> Iterator[Sim]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gputui", "sim", "huddle", "--port", str(port), "--boot", "1"],
+        [sys.executable, "-m", "gputui", "sim", "huddle", "--port", str(unused_port), "--boot", "1"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    running = Sim(port, process)
+    running = Sim(unused_port, process)
     deadline = time.monotonic() + 60
     while True:
         try:

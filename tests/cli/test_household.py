@@ -134,26 +134,16 @@ async def test_sim_serves_until_it_is_interrupted(unused_port: int) -> None:
     )
     try:
         assert server.stderr is not None
-        first = await asyncio.wait_for(asyncio.to_thread(server.stderr.readline), 30)
+        first = await asyncio.wait_for(asyncio.to_thread(server.stderr.readline), 60)
         assert f"127.0.0.1:{unused_port}" in first
         reader, writer = await asyncio.open_connection("127.0.0.1", unused_port)
         writer.write(b"GET /_sim/truth HTTP/1.0\r\n\r\n")
-        assert b'"machines"' in await asyncio.wait_for(reader.read(), 10)
+        assert b'"machines"' in await asyncio.wait_for(reader.read(), 60)
         writer.close()
         server.terminate()
-        await asyncio.to_thread(server.wait, 15)
+        await asyncio.to_thread(server.wait, 60)
     finally:
         server.kill()
         server.wait()
         if server.stderr is not None:
             server.stderr.close()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -186,7 +186,7 @@ def test_a_reader_that_leaves_is_no_error_message() -> None:
     lister.stdout.close()
     errors = lister.stderr.read()
     lister.stderr.close()
-    assert lister.wait(timeout=30) == 1
+    assert lister.wait(timeout=60) == 1
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
 

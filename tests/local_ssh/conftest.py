@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,11 @@ class OpenSsh:
     def __init__(self, folder: Path, public_key: str) -> None:
         self.folder = folder
         self.username = pwd.getpwuid(os.getuid()).pw_name
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        # Bound as long as this lives, so that nobody else is given the port; sshd may have it because both reuse addresses.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = int(self._reserved.getsockname()[1])
         for name in ("host_a", "host_b"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
@@ -98,9 +101,10 @@ class OpenSsh:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         argv = [SSHD, "-D", "-f", str(config), "-E", str(self.folder / "sshd.log")]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
-        for _ in range(200):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             with socket.socket() as probe:
-                probe.settimeout(0.05)
+                probe.settimeout(1)
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             if self._process.poll() is not None:
@@ -111,8 +115,12 @@ class OpenSsh:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._reserved.close()
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +139,7 @@ def openssh(tmp_path: Path, key_pair: KeyPair, _home_as_it_was: None) -> Iterato
         pytest.skip("no OpenSSH server on this machine")
     server = OpenSsh(tmp_path, key_pair.public_key)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture

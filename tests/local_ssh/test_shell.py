@@ -131,7 +131,7 @@ async def test_port_that_is_no_ssh(connect: Connect) -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         with pytest.raises(ShellError):
-            await connect(server.sockets[0].getsockname()[1], connect_timeout_s=5)
+            await connect(server.sockets[0].getsockname()[1])
 
 
 async def test_unknown_host_name(key_pair: KeyPair) -> None:

@@ -24,13 +24,20 @@ SIMULATED = ("runpod", "lambda")
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free: int = probe.getsockname()[1]
+def free_port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile; the simulator may have it, as both reuse addresses."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def port(free_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     said = tmp_path_factory.mktemp("sim") / "log"
     with said.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gputui", "sim", *SIMULATED, "--port", str(free)],
+            [sys.executable, "-m", "gputui", "sim", *SIMULATED, "--port", str(free_port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -39,7 +46,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     while process.poll() is None and time.monotonic() < deadline and b"Serving" not in said.read_bytes():
         time.sleep(0.05)
     assert process.poll() is None, said.read_text()
-    yield free
+    yield free_port
     process.terminate()
     try:
         process.wait(timeout=60)

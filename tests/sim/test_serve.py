@@ -19,6 +19,7 @@ import pytest
 
 from gputui.local.clock import SystemClock
 from gputui.model.errors import NotFoundError, UsageError
+from gputui.sim.fleet import SshFleet
 from gputui.sim.serve import build_app, env_lines, serve
 from gputui.sim.world import World
 
@@ -44,7 +45,7 @@ async def served(**options: Any) -> AsyncIterator[httpx.AsyncClient]:
     if task.done():
         task.result()
     url = f"http://127.0.0.1:{ready.result()}/huddle/api/v1/"
-    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "sim-a"}, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "sim-a"}, timeout=DEADLINE_S) as client:
         try:
             yield client
         finally:
@@ -203,6 +204,16 @@ async def test_a_port_in_use_is_said_plainly() -> None:
         await serve(["huddle"], clock=SystemClock(), port=99999)
 
 
+async def test_the_port_of_an_ordered_machine_is_nobody_elses(tmp_path: Path) -> None:
+    fleet = SshFleet(World(SystemClock(), 1), tmp_path)
+    address = fleet.reserve_endpoint()
+    with socket.socket() as other, pytest.raises(OSError):
+        other.bind(address)
+    await fleet.close()
+    with socket.socket() as other:
+        other.bind(address)
+
+
 async def test_unknown_providers_and_knobs_are_refused() -> None:
     with pytest.raises(NotFoundError, match="skynet"):
         await serve(["skynet"], clock=SystemClock(), port=0)
@@ -243,7 +254,7 @@ async def test_a_signal_ends_it_cleanly_with_machines_running(number: signal.Sig
         assert process.stdout is not None
         port = await asyncio.to_thread(process.stdout.readline)
         url = f"http://127.0.0.1:{int(port)}/huddle/api/v1/"
-        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "sim-a"}) as client:
+        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "sim-a"}, timeout=DEADLINE_S) as client:
             made = await deploy(client, public_key)
             connection = await connected(await when_running(client, made["id"]), key)
             assert list(temp_folder.glob("gputui-sim-*/*"))
