@@ -32,7 +32,9 @@ async def test_an_instance_over_loopback_answers_ssh(tmp_path: Path, monkeypatch
     try:
         await asyncio.wait({task, ready}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         url = f"http://127.0.0.1:{ready.result()}/lambda/api/v1/"
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer sim-a"}, timeout=10.0) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"Authorization": "Bearer sim-a"}, timeout=DEADLINE_S
+        ) as client:
             shown = await launched(client, key.export_public_key().decode().strip())
             async with asyncio.timeout(DEADLINE_S), await connected(shown, key) as connection:
                 assert connection.get_extra_info("username") == "ubuntu"

@@ -126,10 +126,12 @@ async def tell(shell: Shell, placement_id: str, scenario: Scenario, wait: Wait, 
         gpu_seen = gpu_seen or reply.gpu is not None
         if states[-1:] != [reply.state]:
             states.append(reply.state)
-        if reply.state == scenario.stop and not stopped:
+        # "running" alone may be before the workload can ignore a signal, or before the GPU was asked
+        is_up = reply.state == "running" and log != b"" and (gpu_seen or scenario.image is None)
+        if reply.state == scenario.stop and (is_up or scenario.stop != "running") and not stopped:
             await runner.stop()
             stopped = True
-        if scenario.passes and reply.state == "running" and not passed:
+        if scenario.passes and is_up and not passed:
             let_pass(placement_id, scenario.passes)
             passed = True
         if not scenario.started or (reply.state.is_final and len(log) == reply.size):

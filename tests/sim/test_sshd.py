@@ -232,7 +232,7 @@ async def test_nothing_of_our_environment_reaches_the_machine(
 ) -> None:
     monkeypatch.setenv("GPUTUI_HUDDLE_API_KEY", "fake-key")
     runner = VmRunner(shell, "p1")
-    await runner.install(files_of(JobSpec(gpu="H100", command="train", env={"MOCK_DURATION_S": "20"})))
+    await runner.install(files_of(JobSpec(gpu="H100", command="train", env={"MOCK_DURATION_S": "300"})))
     await runner.start()
     async with asyncio.timeout(60):
         while not (machine.home / FOLDER / "wrapper.pid").exists():

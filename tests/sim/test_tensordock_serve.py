@@ -40,7 +40,7 @@ async def served(**faults: Any) -> AsyncIterator[httpx.AsyncClient]:
         task.result()
     url = f"http://127.0.0.1:{ready.result()}/tensordock{app.API_PATH}/"
     headers = {"Authorization": "Bearer sim-a"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as client:
         try:
             yield client
         finally:

