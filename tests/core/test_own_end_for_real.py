@@ -25,7 +25,7 @@ from gputui.sim.serve import serve
 from gputui.store.db import open_store
 
 DEADLINE_S = 60.0
-LEASE_S = 4
+LEASE_S = 15
 GUARD = "SELECT guard FROM vitals WHERE placement_id = (SELECT placement_id FROM jobs WHERE id = ?)"
 
 
@@ -73,7 +73,7 @@ async def test_a_machine_whose_agent_died_deletes_itself_with_its_own_key(
     base = f"http://127.0.0.1:{ready.result()}"
 
     def machines() -> list[dict[str, Any]]:
-        with urllib.request.urlopen(f"{base}/_sim/truth", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base}/_sim/truth", timeout=DEADLINE_S) as answer:
             found: list[dict[str, Any]] = json.load(answer)["machines"]
         return found
 
