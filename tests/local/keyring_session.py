@@ -39,7 +39,7 @@ def daemon(password: str) -> Iterator[int]:
     finally:
         process.send_signal(signal.SIGCONT)
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def wait_for_name(deadline: float) -> None:
@@ -51,10 +51,19 @@ def wait_for_name(deadline: float) -> None:
     with open_dbus_connection() as connection:
         while time.monotonic() < deadline:
             question = new_method_call(bus, "NameHasOwner", "s", ("org.freedesktop.secrets",))
-            if connection.send_and_get_reply(question, timeout=5).body[0]:
+            if connection.send_and_get_reply(question, timeout=60).body[0]:
                 return
             time.sleep(0.02)
     raise SystemExit("the keyring daemon did not start")
+
+
+def patient(profile: str) -> KeyringStore:
+    """Return a keyring that a busy machine does not make give up."""
+    return KeyringStore(profile, os.environ, probe_timeout_s=60, read_timeout_s=60, write_timeout_s=60)
+
+
+def patient_secrets(profile: str) -> Secrets:
+    return Secrets(paths_for(profile), keyring=patient(profile))
 
 
 def reason(secrets: Secrets) -> str:
@@ -73,16 +82,16 @@ def unlocked() -> dict[str, Any]:
     import secretstorage
 
     with daemon("fake-password"):
-        secrets = Secrets(paths_for("work"))
+        secrets = patient_secrets("work")
         usable = secrets.backend(Backend.KEYRING, "huddle").usable
         before = secrets.find("huddle")
         secrets.store("huddle", "fake-older-key-1", Backend.KEYRING)
         secrets.store("huddle", KEY, Backend.KEYRING)
-        found = Secrets(paths_for("work")).find("huddle")
+        found = patient_secrets("work").find("huddle")
         with contextlib.closing(secretstorage.dbus_init()) as connection:
             wanted = {"service": "gputui", "username": "work:huddle"}
             kept = [item.get_secret().decode() for item in secretstorage.search_items(connection, wanted)]
-        other_profile = Secrets(paths_for("default")).find("huddle")
+        other_profile = patient_secrets("default").find("huddle")
         removed = secrets.delete("huddle").removed
         return {
             "usable": usable,
@@ -98,12 +107,12 @@ def unlocked() -> dict[str, Any]:
 
 def locked() -> dict[str, Any]:
     with daemon("fake-password"):
-        Secrets(paths_for()).store("huddle", KEY, Backend.KEYRING)
+        patient_secrets("default").store("huddle", KEY, Backend.KEYRING)
     with daemon("fake-other-password"):
-        secrets = Secrets(paths_for(), {**os.environ, "GPUTUI_VAULT_PASSPHRASE": "fake passphrase"})
-        started = time.monotonic()
+        os.environ["GPUTUI_VAULT_PASSPHRASE"] = "fake passphrase"
+        secrets = patient_secrets("default")
         seen = {
-            "state": KeyringStore("default", os.environ).state(),
+            "state": patient("default").state(),
             "reason": reason(secrets),
             "find": secrets.find("huddle"),
             "store": error_of(lambda: secrets.store("huddle", KEY, Backend.KEYRING)),
@@ -111,24 +120,20 @@ def locked() -> dict[str, Any]:
         }
         secrets.store("huddle", KEY, Backend.VAULT)
         found = secrets.find("huddle")
-        return {**seen, "source": found and found.source, "seconds": time.monotonic() - started}
+        return {**seen, "source": found and found.source}
 
 
 def stopped() -> dict[str, Any]:
     with daemon("fake-password") as pid:
+        patient_secrets("default").store("huddle", KEY, Backend.KEYRING)
         secrets = Secrets(paths_for())
-        secrets.store("huddle", KEY, Backend.KEYRING)
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
         first = secrets.find("huddle")
         first_s = time.monotonic() - started
-        again = reason(secrets)
-        return {
-            "first": first,
-            "first_s": first_s,
-            "reason": again,
-            "again_s": time.monotonic() - started - first_s,
-        }
+        os.kill(pid, signal.SIGCONT)
+        patient_secrets("default").find("huddle")  # it answers again
+        return {"first": first, "first_s": first_s, "reason": reason(secrets)}
 
 
 class BelievesReady(KeyringStore):
@@ -155,7 +160,7 @@ def stopped_after_the_probe() -> dict[str, Any]:
 
 def activated() -> dict[str, Any]:
     """D-Bus starts the service by itself in a HOME that has no keyring yet."""
-    state = KeyringStore("default", os.environ).state()
+    state = patient("default").state()
     return {"state": state, "imported": "keyring" in sys.modules}
 
 

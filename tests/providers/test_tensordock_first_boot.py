@@ -42,7 +42,7 @@ class Box:
         self._log.write_text("")
         for command in first_boot.commands(PUBLIC_KEY, needs_docker=needs_docker):
             environment = {"PATH": str(self._bin), "LOG": str(self._log)}
-            done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, timeout=20)
+            done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, timeout=60)
             assert done.returncode == 0, done.stderr
         return self._log.read_text().splitlines()
 

@@ -115,7 +115,7 @@ async def server(serve: Serve, folder: Path, certificate: Signed | None = None) 
 async def ask(url: str) -> Any:
     client = HttpClient("acme", url, clock=SystemClock(), headers={"X-API-Key": KEY}, secrets=(KEY,))
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await client.get("things", operation="read things")
     finally:
         await client.aclose()
@@ -144,12 +144,13 @@ class TestCertificates:
     async def test_dates_that_our_clock_contradicts(
         self, days: tuple[int, int], words: str, authority: Signed, tmp_path: Path
     ) -> None:
+        began = datetime.datetime.now(datetime.UTC)
         async with server(answering(), tmp_path, made(authority, days=days)) as port:
             error = await told(f"https://localhost:{port}")
         assert isinstance(error, Unreachable)
         assert error.sent is False
         assert words in error.message
-        assert f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}" in error.message
+        assert any(f"{day:%Y-%m-%d}" in error.message for day in (began, datetime.datetime.now(datetime.UTC)))
         assert "clock" in (error.hint or "")
 
     async def test_signed_by_itself(self, tmp_path: Path) -> None:
@@ -259,5 +260,5 @@ class TestClock:
             await ask(f"http://127.0.0.1:{port}")
         (exchange,) = heard
         assert (exchange.operation, exchange.status) == ("read things", 200)
-        assert exchange.clock_gap_s == pytest.approx(7200, abs=5)
-        assert 0 <= exchange.took_ms < 10_000
+        assert exchange.clock_gap_s == pytest.approx(7200, abs=60)
+        assert 0 <= exchange.took_ms < 60_000
