@@ -111,12 +111,11 @@ class Accounts:
         return Account(info, label, None, found.source)
 
     def client(self, name: str) -> Provider:
-        """Return the client of an account. Raises NotFoundError, AuthError when there is no key, SecretsError."""
+        """Return the client of an account, of one that is switched off, too: what runs there is guarded all the same.
+
+        Raises NotFoundError, AuthError when there is no key, SecretsError.
+        """
         info = provider_info(name)
-        if not self._config.provider(name).enabled:
-            raise AuthError(
-                f"{info.title} is switched off.", provider=name, hint=f"Set providers.{name}.enabled = true."
-            )
         if name not in self._clients:
             found = self._key(name) if info.needs_key else None
             if info.needs_key and found is None:
@@ -135,12 +134,13 @@ class Accounts:
 
     def fingerprints(self) -> dict[str, str]:
         """Return provider -> a short hash of key and URL, to compare accounts between processes without showing either."""
-        prints = {name: self.fingerprint(name) for name in self.names()}
+        prints = {name: self.fingerprint(name) for name in PROVIDERS}
         return {name: found for name, found in prints.items() if found is not None}
 
     def fingerprint(self, name: str) -> str | None:
         """Return the short hash of one account's key and URL; None when there is no key, or none is needed."""
-        if not (provider_info(name).needs_key and self.account(name).usable and (found := self._key(name))):
+        found = self._key_to_share(name)
+        if found is None:
             return None
         digest = hashlib.sha256(f"gputui\0{name}\0{self._url(name) or ''}\0{found.value}".encode())
         return digest.hexdigest()[:16]
@@ -175,10 +175,7 @@ class Accounts:
 
     def handover(self) -> bytes:
         """Return keys and URLs as one line of JSON for the agent; travels over a pipe only."""
-        keys = {}
-        for name in self.names():
-            if provider_info(name).needs_key and self.account(name).usable and (found := self._key(name)):
-                keys[name] = found.value
+        keys = {name: found.value for name in PROVIDERS if (found := self._key_to_share(name))}
         urls = {name: url for name in keys if (url := self._url(name))}
         return json.dumps({"keys": keys, "urls": urls}).encode() + b"\n"
 
@@ -208,6 +205,15 @@ class Accounts:
         if name not in self._found:
             self._found[name] = self._keys.find(name, provider_info(name).key_variables)
         return self._found[name]
+
+    def _key_to_share(self, name: str) -> KeyFound | None:
+        """Return an account's key, switched off or not; None when there is none, none is needed, or its store is locked."""
+        if not provider_info(name).needs_key:
+            return None
+        try:
+            return self._key(name)
+        except SecretsError:
+            return None
 
     def api_url(self, name: str) -> str:
         """Return the address of a provider's API."""

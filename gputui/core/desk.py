@@ -257,8 +257,9 @@ class Desk:
     # Machines
 
     async def machines(self) -> tuple[list[MachineRow], Mapping[str, GputuiError]]:
-        """Ask every usable account what is alive; returns the machines and why some accounts could not be asked."""
-        asked = await ask_all(self.accounts, self.accounts.usable(), lambda client: client.list_machines())
+        """Ask every account that may have any what is alive; returns the machines and why some could not be asked."""
+        names = sweeps.to_look_through(self.store, self.accounts)
+        asked = await ask_all(self.accounts, names, lambda client: client.list_machines())
         rows = []
         for name, machines in asked.answers.items():
             placements = job_store.load_placements_by_machine(self.store, name)

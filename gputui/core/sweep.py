@@ -18,6 +18,7 @@ from gputui.model.ids import ULID_LENGTH
 from gputui.model.states import MachineState
 from gputui.model.types import Machine, Placement, Volume
 from gputui.model.units import Ms
+from gputui.providers.registry import PROVIDERS, client_class
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
 from gputui.store import volumes as volume_store
@@ -54,11 +55,22 @@ def may_be_lost(finding: Finding) -> bool:
     return finding.kind is FindingKind.LOST and not is_confirmed_lost(finding)
 
 
+def to_look_through(store: Store, accounts: Accounts) -> list[str]:
+    """Return every usable provider, and the others where something of ours may cost money: switched off, or without a key."""
+    costly = {placement.provider for placement in job_store.load_live_placements(store)}
+    costly |= {wish.provider for wish in wish_store.load_open_terminations(store)}
+    costly |= {order.provider for order in volume_store.load_open_orders(store)}
+    findings = finding_store.load_open_findings(store)
+    costly |= {finding.provider for finding in findings if finding.kind is FindingKind.LOST}
+    usable = accounts.usable()
+    return [*usable, *sorted(costly.intersection(PROVIDERS).difference(usable))]
+
+
 async def sweep(store: Store, accounts: Accounts, clock: Clock, *, profile: str) -> Swept:
     """Ask every usable account what is there and keep what was found. Never raises for a provider. Raises StoreError."""
     import asyncio  # a tenth of a second that views which only read the store do not pay
 
-    names = accounts.usable()
+    names = to_look_through(store, accounts)
     with_volumes = [name for name in names if _has_volumes(name)]
     asked_ms = clock.now_ms()
     machines, volumes = await asyncio.gather(
@@ -184,6 +196,5 @@ def _volume_findings(store: Store, provider: str, volumes: list[Volume], now_ms:
 
 def _has_volumes(name: str) -> bool:
     from gputui.providers.base import capabilities_of
-    from gputui.providers.registry import client_class
 
     return capabilities_of(client_class(name))["volumes"]

@@ -30,12 +30,15 @@ UNHURRIED: dict[str, Any] = {"config": Config(agent=AgentConfig(poll_s=15.0)), "
 
 
 class FixedKeys:
-    """Every provider has the same obvious fake key, until another one is put in its place."""
+    """Every provider has the same obvious fake key, until another one is put in its place, or none (`missing`)."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.missing: set[str] = set()
 
     def find(self, provider: str, variables: Sequence[str]) -> KeyFound | None:
+        if provider in self.missing:
+            return None
         value = self.values.get(provider, "sim-test")
         return KeyFound(value=value, source=KeySource.ENVIRONMENT, where="test")
 
