@@ -77,11 +77,11 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Tx(self._connection)
+                self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk rolls back by itself
+                if self._connection.in_transaction:  # a full disk rolls back by itself, a refused commit does not
                     self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has committed; cheap enough to ask several times a second."""
@@ -216,8 +216,10 @@ def _translated(path: Path) -> Iterator[None]:
             raise
         raise StoreError(
             f"The database {path} cannot be read: {error}.",
-            hint="Move it aside to start afresh; a copy keeps your history.",
+            hint="Move it aside to start afresh (a copy keeps your history), then see what is alive: gputui machines list",
         ) from None
+    except OverflowError:
+        raise StoreError(f"The database {path} does not take a number that large.") from None
     except OSError as error:
         if error.errno in (
             errno.EROFS,

@@ -133,6 +133,28 @@ def test_a_full_disk_is_told_as_such(store: Store) -> None:
             tx.execute("INSERT INTO provider_status (provider, error) VALUES (?, ?)", (str(number), "x" * 500))
 
 
+def test_a_commit_that_a_reader_held_up_is_undone_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(db, "journal_mode", lambda: "delete")
+    monkeypatch.setattr(db, "BUSY_TIMEOUT_S", 0.05)
+    store, reader = open_store(tmp_path / "gputui.db"), open_store(tmp_path / "gputui.db")
+    reader._connection.execute("BEGIN")
+    reader.read("SELECT * FROM provider_status")
+    with pytest.raises(StoreError, match="locked"), store.write() as tx:
+        tx.execute("INSERT INTO provider_status (provider) VALUES ('held up')")
+    reader.close()
+    with store.write() as tx:
+        tx.execute("INSERT INTO provider_status (provider) VALUES ('kept')")
+    assert [row[0] for row in store.read("SELECT provider FROM provider_status")] == ["kept"]
+    store.close()
+
+
+def test_a_number_that_no_column_takes_is_told_as_such(store: Store) -> None:
+    with pytest.raises(StoreError, match="number"), store.write() as tx:
+        tx.execute("INSERT INTO provider_status (provider, latency_ms) VALUES ('x', ?)", (2**63,))
+
+
 def test_other_connections_are_noticed(store: Store) -> None:
     before = store.data_version()
     other = open_store(store.path)
