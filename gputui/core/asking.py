@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gputui.core.accounts import Accounts
-from gputui.model.errors import AuthError, GputuiError, NotFoundError, NotSupported, UsageError
+from gputui.model.errors import AuthError, GputuiError, Malformed, NotFoundError, NotSupported, UsageError
 from gputui.providers.registry import client_class, provider_title
 
 LIST_DEADLINE_S = 20.0
@@ -35,6 +35,10 @@ async def ask_all(accounts: Accounts, names: Sequence[str], question: Callable[[
             return GputuiError(f"{provider_title(name)} did not answer within {LIST_DEADLINE_S:.0f} s.")
         except GputuiError as error:
             return error
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            # A client that trips over an answer must not hide what the others say.
+            kind, title = type(error).__name__, provider_title(name)
+            return Malformed(f"{title} sent an answer that could not be read ({kind}).", provider=name)
 
     results = await asyncio.gather(*(ask(name) for name in names))
     paired = dict(zip(names, results, strict=True))

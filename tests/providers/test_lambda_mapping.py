@@ -117,6 +117,7 @@ class TestOffers:
             {"price_cents_per_hour": 0},
             {"price_cents_per_hour": -5},
             {"price_cents_per_hour": "free"},
+            {"price_cents_per_hour": 10**17},
             {"name": None},
             {"specs": {"vcpus": 4, "memory_gib": 16, "storage_gib": 512, "gpus": 0}},
         ],

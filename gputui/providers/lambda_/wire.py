@@ -30,6 +30,7 @@ def _none_if_invalid(value: Any, read: Callable[[Any], Any]) -> Any:
 _Lenient = WrapValidator(_none_if_invalid)
 Text = Annotated[str | None, _Lenient]
 Whole = Annotated[Annotated[int, Field(ge=0, lt=10**18)] | None, _Lenient]
+Cents = Annotated[Annotated[int, Field(ge=0, lt=10**11)] | None, _Lenient]
 Flag = Annotated[bool | None, _Lenient]
 Values = Annotated[list[Any] | None, _Lenient]
 
@@ -64,7 +65,7 @@ class WireType(_Item):
     name: Text = None
     description: Text = None
     gpu_description: Text = None
-    price_cents_per_hour: Whole = None
+    price_cents_per_hour: Cents = None
     architecture: Text = None
     specs: Annotated[WireSpecs | None, _Lenient] = None
 
