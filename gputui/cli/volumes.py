@@ -81,12 +81,14 @@ def create(
     price = ask(desk, desk.volume_quote(provider, size_gib=size_gib, region=region, kind=kind))
     size = f" of {size_gib} GiB" if size_gib else ""
     require_yes(f"Make volume {name}{size} in {region} at {title_of(provider)}, {_billed(provider, price)}?", yes=yes)
-    order = desk.request_volume(provider, name, size_gib=size_gib, region=region, kind=kind)
+    order = desk.request_volume(provider, name, size_gib=size_gib, region=region, kind=kind, shown=price)
     if not no_wait:
         order = _wait(
             desk, order, deadline_s, f"{title_of(provider)} has not confirmed volume {name}, which may exist and cost"
         )
     emit(volume_order_shape(order), as_json=as_json, human=lambda: _made(order))
+    if order.is_done and order.error:
+        warn(f"{order.error} To end that, run: gputui volumes delete {name}")
 
 
 @volumes.command()

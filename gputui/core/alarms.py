@@ -17,6 +17,7 @@ from gputui.providers.registry import provider_title
 from gputui.store import alarms as alarm_store
 from gputui.store import findings as finding_store
 from gputui.store import jobs as job_store
+from gputui.store import volumes as volume_store
 from gputui.store import wishes as wish_store
 from gputui.store.alarms import Alarm, AlarmKind
 from gputui.store.db import Store
@@ -81,7 +82,7 @@ class AlarmBook:
             self.sound(
                 AlarmKind.KEY_REFUSED,
                 provider,
-                f"{provider_title(provider)} does not take our key while machines may run there: {error.message}",
+                f"{provider_title(provider)} does not take our key while something of ours may run there: {error.message}",
                 f"Run: gputui auth login {provider}. What runs there goes on costing money.",
                 provider=provider,
                 rate=self.rate_at(provider),
@@ -124,6 +125,7 @@ def _still_matters(store: Store, alarm: Alarm) -> bool:
         return True
     live = [placement.provider for placement in job_store.load_live_placements(store)]
     live += [wish.provider for wish in wish_store.load_open_terminations(store)]
+    live += [order.provider for order in volume_store.load_open_orders(store)]
     return alarm.provider in live
 
 

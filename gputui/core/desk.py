@@ -371,10 +371,18 @@ class Desk:
         return await volume_wishes.quote(self.accounts, provider, size_gib=size_gib, region=region, kind=kind)
 
     def request_volume(
-        self, provider: str, name: str, *, size_gib: int | None, region: str, kind: str | None = None
+        self,
+        provider: str,
+        name: str,
+        *,
+        size_gib: int | None,
+        region: str,
+        kind: str | None = None,
+        shown: MicroUsd | None = None,
     ) -> VolumeOrder:
         """Wish for a volume, which costs money until it is deleted; the agent makes it, once.
 
+        `shown` is the price a month that its user agreed to; the order's `error` tells of a volume that turns out dearer.
         Raises UsageError, NotSupported, AuthError, AgentError; after AgentError the wish is kept.
         """
         order = volume_wishes.order_creation(
@@ -387,6 +395,7 @@ class Desk:
             size_gib=size_gib,
             region=region,
             kind=kind,
+            shown=shown,
         )
         self.ensure_agent()
         return order

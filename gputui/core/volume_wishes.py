@@ -142,8 +142,9 @@ def order_creation(
     size_gib: int | None,
     region: str,
     kind: str | None,
+    shown: MicroUsd | None = None,
 ) -> VolumeOrder:
-    """Write the wish for a volume. Raises UsageError, NotSupported, AuthError."""
+    """Write the wish for a volume, for which the price a month was `shown`. Raises UsageError, NotSupported, AuthError."""
     who_can(accounts, "volumes", [provider])
     name = _checked_name(name)
     order_id = ids.ulid()
@@ -158,6 +159,7 @@ def order_creation(
         size_gib=_checked_size(size_gib),
         region=_checked_region(region),
         kind=kind,
+        price_micro_usd_per_month=shown,
         key_print=accounts.fingerprint(provider),
     )
     with store.write() as tx:

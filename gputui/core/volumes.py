@@ -12,6 +12,7 @@ from typing import Any
 
 from gputui.core.crew import Crew
 from gputui.core.journal import LostRace
+from gputui.core.ledger import dearest
 from gputui.core.ordering import (
     ABSENT_GAP_S,
     ABSENT_GRACE_S,
@@ -21,7 +22,14 @@ from gputui.core.ordering import (
     LOOK_DEADLINE_S,
     clean_retry_wait,
 )
-from gputui.core.termination import CALL_DEADLINE_S, RESEND_AFTER_S, SIGHTING_GAP_S, SIGHTINGS_NEEDED, SLOWEST_S
+from gputui.core.termination import (
+    CALL_DEADLINE_S,
+    LOUD_AFTER_S,
+    RESEND_AFTER_S,
+    SIGHTING_GAP_S,
+    SIGHTINGS_NEEDED,
+    SLOWEST_S,
+)
 from gputui.model.errors import (
     AuthError,
     Conflict,
@@ -34,13 +42,16 @@ from gputui.model.errors import (
     Unreachable,
 )
 from gputui.model.types import Volume
+from gputui.model.units import div_half_up, format_usd
 from gputui.model.volumes import VolumeOrder, VolumeOrderState, VolumeWish, check_volume_order_move
 from gputui.providers.base import HasVolumes, NamesVolumesUniquely
 from gputui.providers.registry import provider_title
 from gputui.store import volumes as volume_store
+from gputui.store.alarms import AlarmKind
 
 # A machine that has just ended may hold its volume for half a minute more (Vast.ai).
 IN_USE_PATIENCE_S = 45.0
+HOURS_PER_MONTH = 730
 
 _S = VolumeOrderState
 
@@ -122,7 +133,9 @@ class VolumeDriver:
             except (ProviderError, SecretsError) as error:
                 sightings = 0
                 self._note(error)
+                await self._crew.heard(self._order.provider, error)
             else:
+                await self._crew.heard(self._order.provider, None)
                 if volume is not None:
                     return self._made(volume)
                 if loop.time() - began >= ABSENT_GRACE_S and self._is_same_account():
@@ -138,19 +151,22 @@ class VolumeDriver:
 
     def _made(self, volume: Volume) -> None:
         order = self._order
+        shown, told = order.price_micro_usd_per_month, volume.price_micro_usd_per_month
+        is_dearer = shown is not None and told is not None and told > dearest(shown)
         self._move(
             _S.MADE,
             volume_id=volume.id,
             size_gib=order.size_gib if volume.size_gib is None else volume.size_gib,
-            price_micro_usd_per_month=volume.price_micro_usd_per_month,
-            error=None,
-            error_code=None,
+            price_micro_usd_per_month=told,
+            error=f"It costs {format_usd(told)} $ a month; {format_usd(shown)} $ were shown." if is_dearer else None,
+            error_code="too_dear" if is_dearer else None,
         )
 
     # Deleting one
 
     async def _delete(self) -> None:
         loop = asyncio.get_running_loop()
+        began = loop.time()
         if self._order.state is _S.INTENDED:
             self._move(_S.DELETING, requested_at_ms=self._crew.clock.now_ms())
         accepted_at: float | None = None
@@ -164,14 +180,30 @@ class VolumeDriver:
                 elif accepted_at is None and isinstance(obstacle, Conflict | Rejected | NotSupported):
                     refused_at = loop.time() if refused_at is None else refused_at
                     if loop.time() - refused_at >= IN_USE_PATIENCE_S:
+                        self._crew.alarms.end(AlarmKind.UNDYING, self._order.volume_id or "")
                         return self._move(_S.REFUSED, **self._told(obstacle))
             is_absent = await self._is_absent()
             sightings = sightings + 1 if is_absent else 0
             if sightings >= SIGHTINGS_NEEDED:
+                self._crew.alarms.end(AlarmKind.UNDYING, self._order.volume_id or "")
                 return self._move(_S.GONE, error=None, error_code=None)
+            if loop.time() - began > LOUD_AFTER_S:
+                self._sound_alarm()
             await asyncio.sleep(SIGHTING_GAP_S if is_absent else pause_s)
             if not is_absent:
                 pause_s = min(pause_s * 1.5, SLOWEST_S if accepted_at is None else RESEND_AFTER_S / 3)
+
+    def _sound_alarm(self) -> None:
+        order, title = self._order, self._title
+        month = order.price_micro_usd_per_month
+        self._crew.alarms.sound(
+            AlarmKind.UNDYING,
+            order.volume_id or "",
+            f"{title} volume {order.name} will not go: {order.error or 'it is still listed.'}",
+            f"The agent goes on trying; in need, delete it at {title} yourself.",
+            provider=order.provider,
+            rate=None if month is None else div_half_up(month, HOURS_PER_MONTH),
+        )
 
     async def _ask_for_deletion(self) -> GputuiError | None:
         """Ask once and return what stands in the way. A volume that is gone already is as good as deleted."""
@@ -195,7 +227,9 @@ class VolumeDriver:
             volumes = await self._list(self._client())
         except (ProviderError, SecretsError) as error:
             self._note(error)
+            await self._crew.heard(self._order.provider, error)
             return False
+        await self._crew.heard(self._order.provider, None)
         return all(volume.id != self._order.volume_id for volume in volumes) and self._is_same_account()
 
     # Both

@@ -48,7 +48,8 @@ class VolumeOrder:
 
     `name` is what the user called it, `label` what it is called at the provider and looked for after a lost reply.
     `volume_id` is known from the start of a deletion and from the end of a creation, `price` from there on where the
-    provider tells it. `error` is what stands in the way now, or how a refused or lost order ended. `key_print` is a
+    provider tells it; before that it is the one that was shown. `error` is what stands in the way now, how a refused or lost
+    order ended, or that the volume is dearer than shown. `key_print` is a
     fingerprint of the key the order was given with: another one may be of an account that does not have the volume.
     """
 

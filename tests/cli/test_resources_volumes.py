@@ -57,6 +57,16 @@ def test_making_one_states_its_price_and_needs_a_yes(cli: Any, desk: Desk) -> No
     assert desk.volume_orders() == []
 
 
+def test_one_that_turned_out_dearer_than_shown_is_told(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def a_dollar(self: Desk, *_: object, **__: object) -> int:
+        return 1_000_000
+
+    monkeypatch.setattr(Desk, "volume_quote", a_dollar)
+    made = cli("volumes", "create", "data", *RUNPOD, "--yes")
+    assert made.code == 0
+    assert "It costs 3.50 $ a month; 1.00 $ were shown. To end that, run: gputui volumes delete data" in made.err
+
+
 def test_one_that_cannot_be_is_refused_before_anybody_is_asked(cli: Any, desk: Desk) -> None:
     small = cli("volumes", "create", "data", *RUNPOD[:-1], "5", "--yes", "--json")
     assert (small.code, small.error["code"]) == (1, "rejected")
