@@ -14,6 +14,7 @@ from gputui.local.paths import Paths
 from gputui.model.clock import Clock
 from gputui.model.errors import AgentError
 from gputui.model.units import Ms
+from gputui.providers.registry import PROVIDERS
 from gputui.store.agents import load_agent
 from gputui.store.db import Store
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gputui.core.accounts import Accounts
 
 HUNG_AFTER_MS = 15_000
-_KEYS_PATIENCE_S = 3.0
+_KEYS_PATIENCE_S = HUNG_AFTER_MS / 1000  # a busy machine is no hung agent
 
 
 class AgentCondition(StrEnum):
@@ -102,10 +103,13 @@ def _share_keys(store: Store, paths: Paths, accounts: Accounts, clock: Clock, st
 
 def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without provider keys: the agent gets those through its pipe."""
+    keys = {variable for info in PROVIDERS.values() for variable in info.key_variables}
     return {
         name: value
         for name, value in environ.items()
-        if not (name.endswith(("_API_KEY", "_API_KEY_FILE")) or name.startswith("GPUTUI_VAULT_"))
+        if name not in keys
+        and not name.endswith(("_API_KEY", "_API_KEY_FILE"))
+        and not name.startswith("GPUTUI_VAULT_")
     }
 
 

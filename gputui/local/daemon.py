@@ -96,7 +96,7 @@ def last_sign_ms(path: Path) -> int | None:
 
 
 def spawn_detached(
-    arguments: Sequence[str], *, handover: bytes, log_path: Path, environment: dict[str, str], ready_s: float = 10.0
+    arguments: Sequence[str], *, handover: bytes, log_path: Path, environment: dict[str, str], ready_s: float = 60.0
 ) -> int:
     """Start `python -m gputui <arguments> --handover-fd N --ready-fd M` in its own session and wait until it is ready.
 

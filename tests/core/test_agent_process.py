@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from gputui.core.agent_link import AgentCondition, key_inbox_path
+from gputui.core.agent_link import AgentCondition, _without_keys, key_inbox_path
 from gputui.core.desk import Desk
 from gputui.local import daemon
 from gputui.model.errors import AgentBusy, AgentError
+from gputui.providers.registry import PROVIDERS
 from gputui.store.agents import register_agent
 
 
@@ -40,6 +41,12 @@ def desk(environ: dict[str, str]) -> Iterator[Desk]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     opened.close()
+
+
+def test_no_providers_key_is_in_an_agents_environment() -> None:
+    variables = {variable for info in PROVIDERS.values() for variable in info.key_variables}
+    variables |= {f"GPUTUI_{name.upper()}_API_KEY" for name in PROVIDERS} | {"GPUTUI_HUDDLE_API_KEY_FILE"}
+    assert _without_keys({"PATH": "/bin", **dict.fromkeys(variables, "sim-key")}) == {"PATH": "/bin"}
 
 
 def wait_for(condition: object, what: str, within_s: float = 60.0) -> None:
@@ -133,11 +140,19 @@ def test_views_starting_it_together_end_up_with_one(desk: Desk, environ: dict[st
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: start(), range(4)))
-    wait_for(lambda: desk.agent_state().condition is AgentCondition.RUNNING, "an agent running")
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    holder = desk.agent_state().pid
-    agents = [line for line in listing.splitlines() if "agent run" in line and f"{holder} " in f"{line.strip()} "]
-    assert len(agents) == 1
+    wait_for(lambda: agents(environ) == [desk.agent_state().pid], "one agent being left")
+    assert desk.agent_state().condition is AgentCondition.RUNNING
+
+
+def agents(environ: dict[str, str]) -> list[int]:
+    """Return the agents that run in this home."""
+    home, found = f"GPUTUI_HOME={environ['GPUTUI_HOME']}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"agent" in words and home in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def test_a_second_agent_is_refused_with_a_clear_sentence(desk: Desk, environ: dict[str, str]) -> None:
