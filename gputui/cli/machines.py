@@ -78,7 +78,9 @@ def terminate(
             f"Machine {machine.id} at {title_of(machine.provider)} was not made by this profile.",
             hint="Add --foreign if it really is to be deleted.",
         )
-    require_yes(f"Delete {_described(machine)} and everything on its disk?", yes=yes)
+    is_unknown = row.is_ours and row.placement is None
+    doubt = ", of which nothing is known here (perhaps another computer's)," if is_unknown else ""
+    require_yes(f"Delete {_described(machine)}{doubt} and everything on its disk?", yes=yes)
     desk.request_termination(machine)
     if not no_wait:
         _wait_until_gone(desk, row, deadline_s)
@@ -225,7 +227,7 @@ def _table(rows: list[MachineRow]) -> str:
     cells = []
     for row in rows:
         machine = row.machine
-        owner = short_id(row.placement.job_id) if row.placement else ("lost" if row.is_ours else "not ours")
+        owner = short_id(row.placement.job_id) if row.placement else ("unknown" if row.is_ours else "not ours")
         cells.append(
             [
                 machine.id,
