@@ -128,11 +128,14 @@ def observe(
         elif boot_is_free(rule) and machine.state is MachineState.PENDING:
             changes["start_earliest_ms"] = max(interval.start_earliest_ms, asked_ms)
     before, rates = _rates_in(interval), rates_of(machine, price=interval.rate_micro_usd_per_hour)
-    if interval.rate_is_assumed and tells_its_price(machine):
+    # What is billed of one that is off, or broken, tells nothing of what was billed before.
+    tells_of_before = machine.state in _BILLED_STATES or machine.billed_micro_usd_per_hour is None
+    was_this_always = interval.rate_is_assumed and tells_of_before
+    if was_this_always and tells_its_price(machine):
         changes |= {**rates.row, "rate_is_assumed": False}
     with store.write() as tx:
         usage_store.update_interval(tx, interval.id, **changes)
-        if rates != before and not interval.rate_is_assumed:
+        if rates != before and not was_this_always:
             changed = replace(interval, **changes)
             _change_rates(tx, changed, rates, seen_ms=interval.last_seen_ms, answered_ms=answered_ms)
         if is_running:

@@ -141,6 +141,19 @@ def test_a_price_that_was_only_assumed_has_been_the_real_one_from_the_start(stor
     assert life.range_usd_thousandths() == (2 * 100, 2 * 150)
 
 
+def test_a_price_that_is_first_told_of_a_machine_that_is_off_was_not_what_it_cost_before(store: Store) -> None:
+    life = Life(store, EITHER)
+    disk = (HOURLY // 100, HOURLY // 100)
+    life.ordered(machine(MachineState.PENDING, price_micro_usd_per_hour=None))
+    life.seen(50, machine(price_micro_usd_per_hour=None))
+    for at_s in (100, 300):
+        life.seen(at_s, machine(MachineState.STOPPED, billed_micro_usd_per_hour=disk))
+    with store.write() as tx:
+        intervals = usage_store.load_open_intervals(store, PLACEMENT.id)
+        ledger.close_intervals(tx, intervals, price=0, end_earliest_ms=300_000, end_latest_ms=300_000, reason="test")
+    assert life.range_usd_thousandths() == (2, pytest.approx(1.1 * 100 + 2))
+
+
 def test_a_price_that_was_never_told_may_be_a_little_over_the_one_shown(store: Store) -> None:
     life = Life(store, EITHER)
     life.ordered(machine(price_micro_usd_per_hour=None))

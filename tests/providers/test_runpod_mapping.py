@@ -246,7 +246,8 @@ class TestMachines:
             ({"cost": 0.744, "disk": 73, "mounts": {"persistent": {"size": 73, "path": "/w"}}}, (744_000, 764_000)),
             ({"cost": 0.744, "status": "STARTING", "disk": 73}, (744_000, 754_000)),
             ({"cost": None}, None),
-            ({"status": "EXITED", "cost": 0.0}, None),
+            ({"status": "EXITED", "cost": 0.0}, (0, 0)),
+            ({"status": "EXITED", "cost": 0.0, "mounts": {"persistent": {"size": 73, "path": "/w"}}}, (0, 20_000)),
             ({"status": "ERROR", "cost": 0.744}, None),
         ],
     )

@@ -137,11 +137,13 @@ def machine_of(row: Any) -> Machine | None:
 
 
 def _billed(pod: wire.WirePod, state: MachineState) -> tuple[MicroUsdPerHour, MicroUsdPerHour] | None:
-    """Return the least and the most that a pod with its GPUs is billed by the hour, None when that is not told or it is broken.
+    """Return the least and the most that a pod is billed by the hour, None when that is not told or it is broken.
 
     Its `cost` has been seen to hold the container disk; whether it always does, and the persistent volume, is not said.
     """
     cost = _price_of(pod, state)
+    if cost is not None and state is MachineState.STOPPED:
+        return 0, cost
     if cost is None or state not in (MachineState.PENDING, MachineState.RUNNING):
         return None
     persistent = pod.mounts.persistent if pod.mounts else None
