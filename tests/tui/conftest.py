@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from textual import pilot
+from textual.notifications import Notification
 
 from gputui.core.accounts import HandedKeys
 from gputui.core.desk import Desk
@@ -68,6 +69,13 @@ def _pilot_waits_for_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pilot, "wait_for_idle", until_quiet)
     monkeypatch.setattr("textual.app.wait_for_idle", until_handled)
     monkeypatch.setattr(pilot.Pilot, "_wait_for_screen", until_screen_is_quiet)
+
+
+@pytest.fixture(autouse=True)
+def _toasts_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no toast be gone before a busy machine comes to look at it."""
+    monkeypatch.setattr(Notification, "has_expired", False)
+    monkeypatch.setattr(Notification, "time_left", 3600.0)
 
 
 def refused(request: httpx.Request) -> httpx.Response:

@@ -50,7 +50,11 @@ class Tmux:
 
     def _tmux(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["tmux", "-S", self._socket, *arguments], env=self._environ, capture_output=True, text=True, timeout=20
+            ["tmux", "-S", self._socket, *arguments],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -95,7 +99,9 @@ class Tmux:
         assert self.flag("cursor_flag")
 
     def close(self) -> None:
-        subprocess.run(["tmux", "-S", self._socket, "kill-server"], env=self._environ, capture_output=True, timeout=20)
+        subprocess.run(
+            ["tmux", "-S", self._socket, "kill-server"], env=self._environ, capture_output=True, timeout=DEADLINE_S
+        )
 
 
 @pytest.fixture
