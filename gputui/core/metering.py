@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gputui.model.types import BillingRule, BillingStart, UsageInterval
-from gputui.model.units import HOUR_S, MicroUsd, MicroUsdPerHour, Ms, cost_of_seconds, div_half_up, short_duration
+from gputui.model.units import HOUR_S, MicroUsd, MicroUsdPerHour, Ms, cost_of_seconds, div_half_up, span
 
 # A counter is read in whole micro-USD, rounded down; it may hold the sum of two directions.
 COUNTER_ROUNDING_MICRO_USD = 2
@@ -99,9 +99,9 @@ _STARTS = {
 
 
 def describe_billing(rule: BillingRule) -> str:
-    """Return a rule in words: "by the second, at least 10m, from when it runs until it is deleted"."""
-    unit = "by the second" if rule.granularity_s == 1 else f"per started {short_duration(rule.granularity_s)}"
-    minimum = f", at least {short_duration(rule.minimum_s)}" if rule.minimum_s else ""
+    """Return a rule in words: "by the second, at least 10 min, from when it runs until it is deleted"."""
+    unit = "by the second" if rule.granularity_s == 1 else f"per started {span(rule.granularity_s)}"
+    minimum = f", at least {span(rule.minimum_s)}" if rule.minimum_s else ""
     return f"{unit}{minimum}, {_STARTS[rule.starts]} until it is deleted"
 
 

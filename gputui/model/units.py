@@ -129,6 +129,15 @@ def format_duration(seconds: float | None, *, unknown: str = "–") -> str:
     return f"{days} d {rest // 3600} h"
 
 
+def span(seconds: float | None, *, unknown: str = "–") -> str:
+    """Return a span that somebody chose, in round words: "45 s", "10 min", "2 min 30 s", "4 h"; running clocks differ."""
+    if seconds is None:
+        return unknown
+    total = round(seconds)
+    parts = [(total // 86_400, "d"), (total // 3600 % 24, "h"), (total // 60 % 60, "min"), (total % 60, "s")]
+    return " ".join([f"{count} {unit}" for count, unit in parts if count][:2]) or "0 s"
+
+
 def short_duration(seconds: int) -> str:
     """Return a span as `parse_duration` reads it back: "1h30m", "2d"."""
     parts = []

@@ -101,6 +101,11 @@ def test_expected_secondss_use_the_provider_rule() -> None:
     assert effective_rate(4_000_000, expected_s=7200) == 2_000_000
 
 
+def test_a_rule_is_told_in_words_for_people() -> None:
+    hourly = BillingRule(granularity_s=3600, minimum_s=600, starts=BillingStart.RUNNING, source="test")
+    assert describe_billing(hourly) == "per started 1 h, at least 10 min, from when it runs until it is deleted"
+
+
 def test_every_rule_has_words() -> None:
     for name, info in PROVIDERS.items():
         assert describe_billing(info.billing).endswith("until it is deleted"), name

@@ -17,6 +17,7 @@ from gputui.model.units import (
     parse_duration,
     parse_iso_utc,
     parse_usd,
+    span,
     usd_to_micro,
 )
 
@@ -96,6 +97,22 @@ def test_spans_for_people() -> None:
     assert format_age(None) == "never"
     assert format_age(12_400) == "12 s"
     assert format_age(3_600_000) == "60 min"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (600, "10 min"),
+        (150, "2 min 30 s"),
+        (14_400, "4 h"),
+        (5400, "1 h 30 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_round_spans(seconds: int, shown: str) -> None:
+    assert span(seconds) == shown
 
 
 def test_times_are_utc_and_come_back() -> None:

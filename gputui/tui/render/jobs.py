@@ -11,11 +11,11 @@ from gputui.core.guards import ARMED, guard_of, idle_guard_of
 from gputui.core.reports import JobReport
 from gputui.model.states import JobStatus
 from gputui.model.types import Event, JobKind
-from gputui.model.units import Ms, format_age, format_duration
+from gputui.model.units import Ms, format_age, format_duration, span
 from gputui.providers.registry import PROVIDERS
 from gputui.tui.render import money
 from gputui.tui.render.states import job_badge, status_badge
-from gputui.tui.render.text import cut, join, left, plain, right, rule, span, spread, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, spread, styled
 
 Title = Callable[[str], str]
 

@@ -10,11 +10,11 @@ from textual.content import Content
 
 from gputui.core.routing import Plan, ProviderFacts, Quote, quote
 from gputui.model.types import JobSpec, Offer
-from gputui.model.units import HOUR_S, Ms, format_age
+from gputui.model.units import HOUR_S, Ms, format_age, span
 from gputui.providers.registry import ProviderInfo
 from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
-from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, styled
 
 _LABEL = 13
 _SPANS_S = (24 * HOUR_S, 7 * 24 * HOUR_S)

@@ -10,11 +10,11 @@ from textual.content import Content
 from gputui.core.query import QueryError
 from gputui.core.routing import Quote
 from gputui.model.types import Stock
-from gputui.model.units import MicroUsdPerHour, Ms
+from gputui.model.units import MicroUsdPerHour, Ms, span
 from gputui.tui.offer_book import ORDERS, Arrangement
 from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
-from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, styled
 
 _BAR, _EDGE = 2, 1
 _MORE = 13  # what tells of columns that are not shown

@@ -11,12 +11,12 @@ from gputui.core.guards import ARMED, guard_of
 from gputui.core.metering import billed_seconds
 from gputui.core.routing import CONSTRAINTS, Plan, Quote, Rejection
 from gputui.model.types import JobKind, JobSpec, Offer, Priority, Volume
-from gputui.model.units import MicroUsd, Ms, cost_of_seconds, format_age, micro_to_usd
+from gputui.model.units import MicroUsd, Ms, cost_of_seconds, format_age, micro_to_usd, span
 from gputui.model.vitals import Vitals
 from gputui.providers.registry import ProviderInfo
 from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
-from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, styled
 
 Info = Callable[[str], ProviderInfo]
 

@@ -71,15 +71,6 @@ def right(text: str, width: int) -> str:
     return " " * max(0, width - cell_len(text)) + text
 
 
-def span(seconds: float | None) -> str:
-    """Return a span that somebody chose, in round words: "45 s", "10 min", "2 min 30 s", "4 h"; running clocks differ."""
-    if seconds is None:
-        return UNKNOWN
-    total = round(seconds)
-    parts = [(total // 86_400, "d"), (total // 3600 % 24, "h"), (total // 60 % 60, "min"), (total % 60, "s")]
-    return " ".join([f"{count} {unit}" for count, unit in parts if count][:2]) or "0 s"
-
-
 def styled(text: str, style: str = "") -> Content:
     """Return text that is never parsed as markup, in a style of theme variables."""
     return Content.styled(text, style) if style else Content(text)

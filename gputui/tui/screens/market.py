@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.widgets import Input
 
 from gputui.core.catalog import RefreshOutcome
-from gputui.model.units import parse_duration
+from gputui.model.units import parse_duration, span
 from gputui.providers.registry import provider_info
-from gputui.tui.render.text import join, plain, span
+from gputui.tui.render.text import join, plain
 from gputui.tui.screens.base import BaseScreen
 
 _HOURS = ("10m", "30m", "1h", "2h", "4h", "8h", "24h", "3d", "7d")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from gputui.core.templates import Template
-from gputui.tui.render.text import span
+from gputui.model.units import span
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.screens.pick import Choice, PickScreen
 from gputui.tui.widgets.row_list import RowList
