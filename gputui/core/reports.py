@@ -51,9 +51,13 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """What is being paid right now: running jobs, their hourly sum, and what today (UTC) has cost so far."""
+    """What is being paid right now: jobs alive, their machines with the hourly sum, and what today (UTC) has cost so far.
+
+    A machine that is being ordered is one of them, at its offer's price: it may exist already.
+    """
 
     alive_jobs: int
+    machines: int
     rate_micro_usd_per_hour: MicroUsdPerHour
     today: Cost
 
@@ -96,9 +100,12 @@ def burn(store: Store, *, now_ms: Ms) -> Burn:
         for interval in usage_store.load_intervals(store, since_ms=now_ms)
         if interval.end_latest_ms is None and interval.metered_micro_usd is None
     ]
+    ordered = [found.offer for found in job_store.load_live_placements(store) if found.machine_id is None]
     return Burn(
         alive_jobs=job_store.count_alive_jobs(store),
-        rate_micro_usd_per_hour=sum(interval.rate_micro_usd_per_hour for interval in open_intervals),
+        machines=len({interval.placement_id for interval in open_intervals}) + len(ordered),
+        rate_micro_usd_per_hour=sum(interval.rate_micro_usd_per_hour for interval in open_intervals)
+        + sum(offer.price_micro_usd_per_hour for offer in ordered),
         today=_cost_since(store, midnight_ms=now_ms - now_ms % 86_400_000, now_ms=now_ms),
     )
 

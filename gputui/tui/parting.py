@@ -13,7 +13,8 @@ def parting_words(desk: Desk) -> str:
     lines = [f"{alarm.message} {alarm.hint}".rstrip() for alarm in desk.alarms()]
     if burn.alive_jobs:
         jobs = "1 job goes on" if burn.alive_jobs == 1 else f"{burn.alive_jobs} jobs go on"
-        lines.append(f"{jobs} at {money.rate(burn.rate_micro_usd_per_hour)}. To look: gputui jobs list")
+        costs = f" at {money.rate(burn.rate_micro_usd_per_hour)}" if burn.machines else "; no machine yet"
+        lines.append(f"{jobs}{costs}. To look: gputui jobs list")
     unused = [finding for finding in desk.findings() if finding.kind is FindingKind.VOLUME]
     if unused:
         volumes = "1 unused volume costs" if len(unused) == 1 else f"{len(unused)} unused volumes cost"

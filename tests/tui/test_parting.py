@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gputui.core.desk import Desk
+from gputui.model.states import JobStatus
 from gputui.store import alarms as alarm_store
 from gputui.store import findings as finding_store
 from gputui.store.alarms import Alarm, AlarmKind
@@ -30,6 +31,12 @@ def test_nothing_is_running(make_desk: Any) -> None:
 
 def test_jobs_that_go_on_are_told_with_their_price(desk: Desk) -> None:
     assert parting_words(desk) == "2 jobs go on at $2.29/h. To look: gputui jobs list"
+
+
+def test_a_job_without_a_machine_has_no_price(make_desk: Any, kit: SimpleNamespace) -> None:
+    desk = make_desk()
+    kit.add_job(desk, 1, JobStatus.QUEUED, name="waits", spec=kit.TRAINING)
+    assert parting_words(desk) == "1 job goes on; no machine yet. To look: gputui jobs list"
 
 
 @pytest.mark.parametrize(("price", "cost"), [(20_000_000, "costs $20.00 a month"), (None, "costs money")])

@@ -16,7 +16,7 @@ from gputui.model.types import Job, JobSpec, Offer, Placement, UsageInterval
 from gputui.model.vitals import Vitals
 from gputui.store.alarms import Alarm, AlarmKind
 from gputui.tui.render import frame, jobs, log_line, matrix, money
-from gputui.tui.render.text import cut, left, plain, right, rule, span, spread, styled
+from gputui.tui.render.text import cut, left, plain, right, rule, spread, styled
 from gputui.tui.widgets.glyphs import to_ascii
 
 HOSTILE = "[/bold]\x1b[2J\x1b]0;own\x07\u202eevil\u202c\r\nnext\t\x00[@click=app.quit]x"
@@ -44,22 +44,6 @@ def test_money_is_never_cut() -> None:
 )
 def test_prices(micro: int | None, shown: str) -> None:
     assert money.price(micro) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0 s"),
-        (45, "45 s"),
-        (600, "10 min"),
-        (150, "2 min 30 s"),
-        (14_400, "4 h"),
-        (5400, "1 h 30 min"),
-        (90_000, "1 d 1 h"),
-    ],
-)
-def test_round_spans(seconds: int, shown: str) -> None:
-    assert span(seconds) == shown
 
 
 def test_a_rule_fills_its_width() -> None:
@@ -180,6 +164,24 @@ def test_the_header_fits_and_keeps_the_burn_rate(desk: Any, width: int) -> None:
     header = frame.header(["Matrix"], load_frame_facts(desk, accounts), width)
     assert header.cell_length <= width
     assert "$2.29/h" in header.plain
+
+
+def test_the_header_tells_the_price_of_what_is_being_ordered(make_desk: Any, kit: SimpleNamespace) -> None:
+    from gputui.store import jobs as job_store
+    from gputui.tui.frame_facts import load_frame_facts
+
+    def header() -> str:
+        return " ".join(frame.header(["Jobs"], load_frame_facts(desk, []), 120).plain.split())
+
+    desk = make_desk()
+    assert "● 0 live $0.00/h" in header()
+    kit.add_job(desk, 1, JobStatus.QUEUED, name="waits", spec=kit.TRAINING)
+    assert "● 1 live no machine yet" in header()
+    job = kit.add_job(desk, 2, JobStatus.PROVISIONING, name="ordered", spec=kit.TRAINING,
+                      placement_state=PlacementState.REQUESTING, found=kit.HUDDLE_OFFERS[2])  # fmt: skip
+    with desk.store.write() as tx:
+        job_store.update_placement(tx, job.placement_id, machine_id=None)
+    assert "● 2 live $2.29/h" in header()
 
 
 # Jobs

@@ -67,7 +67,7 @@ def header(crumbs: Sequence[str], facts: FrameFacts | None, width: int) -> Conte
         return left_side
     burn = facts.burn
     live = join((f"● {burn.alive_jobs} live", "$state-running" if burn.alive_jobs else "$faint"))
-    spending = join((money.rate(burn.rate_micro_usd_per_hour), "bold" if burn.rate_micro_usd_per_hour else "$muted"))
+    spending = styled(_spending(burn), "bold" if burn.rate_micro_usd_per_hour else "$muted")
     today = join((f"today {money.amount(burn.today.micro_usd)}", "$muted"))
     clock = styled(datetime.fromtimestamp(facts.now_ms / 1000, tz=UTC).strftime("%H:%MZ "), "$muted")
     dots = Content("  ").join([join((f"{dot.glyph} ", dot.style), (dot.short, "$muted")) for dot in facts.dots])
@@ -85,6 +85,12 @@ def header(crumbs: Sequence[str], facts: FrameFacts | None, width: int) -> Conte
         if gap >= 2:
             return Content.assemble(left_side, " " * gap, right_side)
     return left_side.truncate(width, ellipsis=True)
+
+
+def _spending(burn: Burn) -> str:
+    if burn.alive_jobs and not burn.machines:
+        return "no machine yet"
+    return money.rate(burn.rate_micro_usd_per_hour)
 
 
 def _crumbs(crumbs: Sequence[str]) -> Iterable[tuple[str, str]]:
