@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Button, Input
+from textual.worker import Worker
 
 from gputui.core.desk import Desk
 from gputui.core.resources import list_regions
@@ -25,7 +25,7 @@ from gputui.tui.render import money
 from gputui.tui.render.text import join, plain, rule, styled
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.screens.modal import Modal
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.form import DeployForm
 from gputui.tui.widgets.painted import Painted
 
@@ -64,7 +64,6 @@ class NewVolumeScreen(Modal[NewVolume | None]):
 
     CSS_PATH = "new_volume.tcss"
     BINDINGS = bindings.NEW_VOLUME
-    HELP: ClassVar[str] = "A volume costs money from the moment it is made until it is deleted, in use or not."
 
     def __init__(self, desk: Desk, providers: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -72,7 +71,9 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         self._titles = dict(providers)
         self._regions: tuple[str, Sequence[str]] = "", ()  # a provider and where it has machines
         self._timer: Timer | None = None
+        self._asked: tuple[NewVolume, Worker[None]] | None = None
         self._quoted: tuple[NewVolume, MicroUsd | None] | None = None
+        self._to_make: NewVolume | None = None  # goes on to the question once its price is told
         self._words: Content = Content("")
 
     def compose(self) -> ComposeResult:
@@ -89,8 +90,12 @@ class NewVolumeScreen(Modal[NewVolume | None]):
             yield DeployForm([Section("", fields)], id="form")
             yield Painted(id="price")
             with Horizontal(id="buttons"):
-                yield Button(join("Leave ", ("esc", "$faint")), id="leave", compact=True)
-                yield Button(join("Make it ", ("pgdn", "$faint")), id="make", compact=True)
+                yield Button(
+                    join("Leave ", (key_of(self.app, "newvolume.close"), "not bold")), id="leave", compact=True
+                )
+                yield Button(
+                    join("Make it ", (key_of(self.app, "newvolume.make"), "not bold")), id="make", compact=True
+                )
 
     def on_mount(self) -> None:
         self.query_one("#heading", Painted).show(lambda width: rule(join(("A new volume", "bold")), width))
@@ -124,13 +129,21 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         self._form.show_mistakes({"size": problems["size"]} if "size" in problems else {})
         if new.provider != self._regions[0]:
             self._look_up_regions(new.provider)
+        if new == self._to_make:
+            return  # the key was quicker than the news of what was typed before it
+        self._to_make = None
         if self._timer is not None:
             self._timer.stop()
         if problems:
             self._quoted = None
             self._say_what_is_missing()
         elif self._quoted is None or self._quoted[0] != new:
-            self._timer = self.set_timer(_TYPING_S, lambda: self._ask_price(new))
+            self._timer = self.set_timer(_TYPING_S, lambda: self._ask(new))
+
+    def _ask(self, new: NewVolume) -> None:
+        """Ask for the price, unless that is under way."""
+        if self._asked is None or self._asked[0] != new or self._asked[1].is_finished:
+            self._asked = new, self._ask_price(new)
 
     @work(group="quote", exclusive=True, exit_on_error=False)
     async def _ask_price(self, new: NewVolume) -> None:
@@ -139,6 +152,7 @@ class NewVolumeScreen(Modal[NewVolume | None]):
         try:
             price = await self._desk.volume_quote(new.provider, size_gib=new.size_gib, region=new.region, kind=new.kind)
         except GputuiError as error:
+            self._to_make = None
             field = (
                 _FIELDS.get(getattr(error, "field", None) or "") if isinstance(error, Rejected | UsageError) else None
             )
@@ -150,6 +164,9 @@ class NewVolumeScreen(Modal[NewVolume | None]):
             return
         self._quoted = new, price
         self._say(*self._price_words(new, price))
+        if new == self._to_make and self.is_active:
+            self._ask_once_more(new, price)
+        self._to_make = None
 
     def _price_words(self, new: NewVolume, price: MicroUsd | None) -> tuple[str, str]:
         if price is None:
@@ -179,17 +196,21 @@ class NewVolumeScreen(Modal[NewVolume | None]):
 
     @on(Button.Pressed, "#make")
     def action_make(self) -> None:
-        """Ask once more, with the price; only for what the price was told of."""
+        """Ask once more, with the price of exactly this; when that is not known yet, as soon as it is told."""
         new, problems = read(self._form.values)
         if problems:
             self._form.show_mistakes(problems)
             self._form.focus_field(next(iter(problems)))
         elif self._quoted is None or self._quoted[0] != new:
-            self.notify("Its price is not known yet; a moment.", markup=False)
-            if self._timer is None or not any(worker.group == "quote" and worker.is_running for worker in self.workers):
-                self._ask_price(new)
+            if self._timer is not None:
+                self._timer.stop()
+            self._to_make = new
+            self._ask(new)
         else:
-            self.app.push_screen(ConfirmScreen(self._question(new, self._quoted[1])), self._answered)
+            self._ask_once_more(*self._quoted)
+
+    def _ask_once_more(self, new: NewVolume, price: MicroUsd | None) -> None:
+        self.app.push_screen(ConfirmScreen(self._question(new, price)), self._answered)
 
     def _question(self, new: NewVolume, price: MicroUsd | None) -> Question:
         size = f" of {new.size_gib:,} GiB" if new.size_gib else ""

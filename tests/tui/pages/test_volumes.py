@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -111,13 +112,58 @@ async def test_what_is_changed_after_its_price_was_told_is_not_made_at_that_pric
         await play.press(pilot, "5", "n")
         await describe(pilot, play, name="data", size="100", region="FIN-01")
         typing(60)
-        await describe(pilot, play, size="900")
-        await play.press(pilot, "pagedown")
-        assert isinstance(app.screen, NewVolumeScreen)
-        typing(0.001)
         await describe(pilot, play, size="910")
         await play.press(pilot, "pagedown")
         assert "$91.00 a month" in app.screen._question.lines[1]  # type: ignore[attr-defined]
+
+
+async def test_the_question_comes_by_itself_once_the_price_is_told(
+    stage: Any, play: SimpleNamespace, typing: Callable[[float], None]
+) -> None:
+    app, huddle = stage.app(), stage.clouds["huddle"]
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5", "n")
+        typing(60)
+        huddle.gate = asyncio.Event()
+        app.screen.query_one(DeployForm).fill({"name": "data", "size": "100", "region": "FIN-01"})
+        await pilot.press("pagedown", "pagedown")
+        await play.until(pilot, lambda: "quote 100 FIN-01" in huddle.calls)
+        assert isinstance(app.screen, NewVolumeScreen)
+        huddle.gate.set()
+        await play.settle(pilot)
+        assert isinstance(app.screen, ConfirmScreen)
+        assert "$10.00 a month" in app.screen._question.lines[1]
+        assert huddle.calls.count("quote 100 FIN-01") == 1
+
+
+@pytest.mark.parametrize("then", ["edited", "left", "failed"])
+async def test_no_question_comes_by_itself_after_it_was_edited_or_left_or_has_no_price(
+    stage: Any, play: SimpleNamespace, typing: Callable[[float], None], then: str
+) -> None:
+    app, huddle = stage.app(), stage.clouds["huddle"]
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5", "n")
+        typing(60)
+        huddle.gate = asyncio.Event()
+        app.screen.query_one(DeployForm).fill({"name": "data", "size": "100", "region": "FIN-01"})
+        await pilot.press("pagedown")
+        await play.until(pilot, lambda: "quote 100 FIN-01" in huddle.calls)
+        if then == "edited":
+            app.screen.query_one(DeployForm).fill({"size": "101"})
+            await pilot.pause()
+            app.screen.query_one(DeployForm).fill({"size": "100"})
+            await pilot.pause()
+        elif then == "left":
+            await pilot.press("escape")
+        else:
+            huddle.problem = Unreachable("No way there.", provider="huddle")
+        huddle.gate.set()
+        await play.settle(pilot)
+        assert isinstance(app.screen, VolumesScreen if then == "left" else NewVolumeScreen)
+        if then == "failed":
+            huddle.problem = None
+            await play.press(pilot, "pagedown")
+            assert isinstance(app.screen, ConfirmScreen)
 
 
 async def test_a_region_is_completed_while_it_is_typed(stage: Any, play: SimpleNamespace) -> None:
