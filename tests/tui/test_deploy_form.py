@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from quiet import press
 
 from gputui.model.errors import UsageError
 from gputui.model.types import JobKind, JobSpec, Priority, Tier
 from gputui.tui import deploy_form
+from gputui.tui.app import GputuiApp
+from gputui.tui.widgets.form import DeployForm
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,12 @@ def test_fields_that_do_not_apply_are_not_looked_at() -> None:
 def test_hints_of_the_command_line_are_left_out() -> None:
     assert deploy_form.sentence(UsageError("No.", hint="Try --x.")) == "No."
     assert deploy_form.sentence(UsageError("No.", hint="Did you mean H100?")) == "No. Did you mean H100?"
+
+
+async def test_a_mistake_at_the_lower_edge_is_seen_whole(app: GputuiApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "3", *["pagedown"] * 3, "tab", "1", "h")
+        form = app.screen.query_one(DeployForm)
+        mistake = form.query_one("#row-max-price .mistake")
+        assert mistake.region.height > 1
+        assert form.region.contains_region(mistake.region)

@@ -146,6 +146,9 @@ class DeployForm(Vertical):
         """Show each mistake at its field; fields without one lose theirs."""
         for name, row in self._rows.items():
             row.show_mistake(mistakes.get(name))
+        here = self.focused_field
+        if here is not None and here in mistakes:
+            self.call_after_refresh(self._rows[here].scroll_visible, animate=False)
 
     def show_unused(self, reasons: Mapping[str, str]) -> None:
         """Show why these fields do not apply, instead of their editors."""
