@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -177,6 +179,15 @@ async def _draw(desk: Desk, action: Action) -> str:
         return _portable(app.export_screenshot())
 
 
+def put_fake_key(ssh_dir: Path) -> None:
+    """Give a profile the same SSH key in every run, known to everybody: its fingerprint is on a page."""
+    key = Ed25519PrivateKey.from_private_bytes(b"fake key of the screenshots only")
+    written = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    (ssh_dir / "id_ed25519").write_bytes(written)
+
+
 def _portable(svg: str) -> str:
     """Return a picture that needs no font from the network and keeps its spaces in every viewer."""
     svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
@@ -201,8 +212,10 @@ def main() -> int:
     for name in ("SSH_CONNECTION", "NO_COLOR"):
         os.environ.pop(name, None)
     with tempfile.TemporaryDirectory(prefix="gputui-screenshots-") as folder:
+        os.environ["HOME"] = folder  # nobody's own keys are in a picture
         clock = StoppableClock()
         demo = DemoWorld(Path(folder), clock, boot_s=90)
+        put_fake_key(demo.paths.ssh_dir)
 
         async def live_and_stop() -> None:
             await _history(demo)
