@@ -57,6 +57,18 @@ async def test_where_it_is_narrow_the_keys_of_the_page_come_before_those(app: Gp
         assert len(footer(pilot)) == 79
 
 
+async def test_no_key_of_the_page_is_named_while_a_window_is_over_it(app: GputuiApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot)
+        of_page = app.screen.query_one(FrameFooter)
+        for opens, closes in (("ctrl+q", "n"), ("T", "escape"), ("colon", "escape")):
+            await press(pilot, opens)
+            assert of_page.render().plain == ""
+            assert of_page.render_line(0).text.strip() == ""  # it was painted again
+            await press(pilot, closes)
+            assert " enter offers " in of_page.render_line(0).text
+
+
 async def test_in_a_field_only_keys_are_named_that_work_there(app: GputuiApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await press(pilot, "3")

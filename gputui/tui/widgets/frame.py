@@ -74,7 +74,8 @@ class AlertLine(Static):
 class FrameFooter(Widget):
     """The keys that work here, from the bindings themselves; the ones that always work stay at the right.
 
-    Where it is narrow, the keys of the pages give way first, then the one that quits.
+    Where it is narrow, the keys of the pages give way first, then the one that quits. While a window is over the page, none
+    of them works: the window has keys of its own.
     """
 
     DEFAULT_CSS = """
@@ -120,6 +121,8 @@ class FrameFooter(Widget):
         return obstacle(_action(binding)) if obstacle is not None else None
 
     def render(self) -> Content:
+        if not self.screen.is_active:
+            return Content("")
         here, always = self._parts if any(self._parts) else self._collect()
         words = [self._word(*part[:3]) for part in here]
         left_width = 1 + sum(word.cell_length + 3 for word in words)
