@@ -437,7 +437,7 @@ async def test_hostile_names_of_regions_stay_text(make_desk: Any, kit: SimpleNam
         assert "\x1b" not in text_of(pilot, "#text")
 
 
-async def _until(pilot: Pilot[Any], condition: Any, *, deadline_s: float = 30.0) -> None:
+async def _until(pilot: Pilot[Any], condition: Any, *, deadline_s: float = 60.0) -> None:
     """Let the application work until something is so."""
     async with asyncio.timeout(deadline_s):
         while not condition():

@@ -94,7 +94,7 @@ def test_offers_loading(snap_compare: Snap, make_desk: Any) -> None:
         raise AssertionError
 
     async def until_asked(pilot: Pilot[Any]) -> None:
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
         await pilot.press("2")
         await pilot.pause()
 

@@ -102,7 +102,7 @@ def test_matrix_loading(snap_compare: Snap, make_desk: Any) -> None:
         raise AssertionError
 
     async def until_asked(pilot: Pilot[Any]) -> None:
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
         await pilot.pause()
 
     desk = make_desk(config=Config(providers=NO_MOCK), handler=never)

@@ -13,7 +13,7 @@ from gputui.tui.machine_book import MachineView, Whose, rate_in_all
 from gputui.tui.render import money
 from gputui.tui.render.columns import Column
 from gputui.tui.render.states import Badge
-from gputui.tui.render.text import UNKNOWN, hints, join, plain, rule, styled
+from gputui.tui.render.text import UNKNOWN, join, plain, rule, styled
 
 _LABEL = 10
 
@@ -143,8 +143,3 @@ def detail(view: MachineView, *, now_ms: Ms, width: int, title: Callable[[str], 
 
 def _fact(label: str, value: str, style: str = "") -> Content:
     return join((f"   {label:<{_LABEL}}", "$muted"), (value, style))
-
-
-def nothing() -> Content:
-    """Return what stands where no machine is alive."""
-    return hints("Nothing is alive in any account.", ("n", "describe a job"), ("w", "sweep for what is forgotten"))

@@ -11,10 +11,10 @@ from gputui.core.catalog import PriceCell, PriceRow
 from gputui.core.price_history import Summary, Trend
 from gputui.core.routing import Quote
 from gputui.model.types import BillingRule, Offer, Stock, Tier
-from gputui.model.units import Ms, format_age
+from gputui.model.units import Ms, format_age, span
 from gputui.tui.render import money
 from gputui.tui.render.states import stock_badge
-from gputui.tui.render.text import cut, join, left, plain, right, rule, span, styled
+from gputui.tui.render.text import cut, join, left, plain, right, rule, styled
 
 SLICES = 8
 """Parts of a day in a row's trend."""
@@ -216,8 +216,8 @@ def cell_age(view: CellView, width: int, *, now_ms: Ms) -> Content:
     )
 
 
-def cell_body(view: CellView, width: int, height: int) -> Content:
-    """Return a cell's price in every sense, and its offers; `height` lines at most."""
+def cell_body(view: CellView, width: int, height: int, *, opens: str) -> Content:
+    """Return a cell's price in every sense, and its offers; `height` lines at most. `opens` is the key that shows all."""
     column = view.column
     if not view.quotes:
         why = plain(column.problem or "offers none of these")
@@ -231,7 +231,7 @@ def cell_body(view: CellView, width: int, height: int) -> Content:
     shown = max(0, room if view.offer_count <= room else room - 1)
     lines += [_offer_line(quote, width) for quote in view.quotes[:shown]]
     if (rest := view.offer_count - shown) > 0:
-        lines.append(join((f"   {rest} more: ", "$faint"), ("enter", "$accent"), (" shows them", "$faint")))
+        lines.append(join((f"   {rest} more: ", "$faint"), (opens, "$accent"), (" shows them", "$faint")))
     return Content("\n").join(lines)
 
 

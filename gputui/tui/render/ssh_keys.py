@@ -11,7 +11,7 @@ from textual.content import Content
 
 from gputui.core.resources import KeyRow, PublicKey
 from gputui.tui.render.states import Badge
-from gputui.tui.render.text import cut, hints, homely, join, left, plain, rule, styled
+from gputui.tui.render.text import cut, homely, join, left, plain, rule, styled
 
 _NAME, _NAME_MOST = 20, 40
 _PRINT = 24
@@ -156,16 +156,9 @@ def _fact(label: str, value: str, style: str = "") -> Content:
     return join((f"   {label:<13}", "$muted"), (value, style))
 
 
-def nothing() -> Content:
-    """Return what stands where there are no keys at all."""
-    return hints(
-        "There are no SSH keys, here or at a provider.", ("n", "make one with ssh-keygen"), ("r", "look again")
-    )
-
-
-def here(count: int) -> list[Content]:
-    """Return how many keys this machine has, and what to do when it has none; the fullest first."""
+def here(count: int, *, makes_one: str) -> list[Content]:
+    """Return how many keys this machine has, and which key makes one when it has none; the fullest first."""
     if count:
         return [styled(f"{count} in ~/.ssh", "$muted")]
     none = join(("no key in ~/.ssh", "$state-waiting"))
-    return [join(none, (": ", "$muted"), ("n", "$accent bold"), (" makes one", "$muted")), none]
+    return [join(none, (": ", "$muted"), (makes_one, "$accent bold"), (" makes one", "$muted")), none]

@@ -10,7 +10,7 @@ from gputui.model.units import Ms, format_age
 from gputui.model.volumes import VolumeOrderState
 from gputui.tui.render import money
 from gputui.tui.render.columns import Column
-from gputui.tui.render.text import UNKNOWN, hints, join, plain, rule
+from gputui.tui.render.text import UNKNOWN, join, plain, rule
 from gputui.tui.volume_book import VolumeView, price_in_all
 
 _UNKNOWN_OUTCOME = "the reply got lost: it may exist and cost money; the agent is looking for it"
@@ -138,8 +138,3 @@ def _facts(view: VolumeView, now_ms: Ms) -> list[tuple[str, str, str]]:
 
 def _fact(label: str, value: str, style: str) -> Content:
     return join((f"   {label:<10}", "$muted"), (value, style))
-
-
-def nothing() -> Content:
-    """Return what stands where there are no volumes."""
-    return hints("There are no volumes.", ("n", "make one"), ("r", "ask again"))

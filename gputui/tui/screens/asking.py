@@ -19,7 +19,7 @@ from gputui.providers.registry import provider_title
 from gputui.tui.render import columns
 from gputui.tui.render.text import cut, join, plain, styled
 from gputui.tui.screens.base import BaseScreen
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
@@ -217,12 +217,5 @@ class AskingScreen(BaseScreen):
             for name, error in told.problems.items()
         ]
         first = "No provider answered." if not told.rows else "Nothing from those that answered."
-        return Content("\n").join(
-            [
-                styled(first, "bold"),
-                Content(""),
-                *lines,
-                Content(""),
-                join(("r", "$accent bold"), (" asks again", "$muted")),
-            ]
-        )
+        again = join((key_of(self.app, "ask.refresh"), "$accent bold"), (" asks again", "$muted"))
+        return Content("\n").join([styled(first, "bold"), Content(""), *lines, Content(""), again])

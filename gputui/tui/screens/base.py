@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from gputui.core.desk import Desk
 from gputui.model.errors import GputuiError
+from gputui.tui.render import text
 from gputui.tui.render.frame import FrameFacts
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.frame import AlertLine, FrameFooter, FrameHeader
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class BaseScreen(Screen[None]):
     CRUMBS: ClassVar[tuple[str, ...]] = ()
     """What a screen that lies on top of a page adds to the way there."""
     HELP: ClassVar[str] = ""
+    """What there is to know of the page; keys are named by the ids of their bindings, as in "{ask.refresh}"."""
     HELP_TABLE: ClassVar[tuple[str, Sequence[tuple[str, str]]] | None] = None
     """A title and rows of what is to be known here besides keys."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_FROM, "-wide")]  # noqa: RUF012 - as Textual has it
@@ -72,6 +76,10 @@ class BaseScreen(Screen[None]):
             self.notify(why, markup=False)
         return why is not None
 
+    def hints(self, sentence: str, *ways: tuple[str, str]) -> Content:
+        """Return what stands on the page while nothing is on it: what is so, and bindings with what they do."""
+        return text.hints(sentence, *((key_of(self.app, ident), says) for ident, says in ways))
+
     def _crumbs(self) -> tuple[str, ...]:
         return (*self.gputui.way_here(), *self.CRUMBS)
 
@@ -96,11 +104,13 @@ class BaseScreen(Screen[None]):
         """Show what there is, also for the first time: it is called after `on_mount`, before anything is painted."""
         if not self._is_shown:  # Textual says it twice when a page is opened for the first time
             self._is_shown = True
+            self.query_one(FrameFooter).refresh()
             self.show_frame(self.gputui.facts)
             self.reload()
 
     def on_screen_suspend(self) -> None:
         self._is_shown = False
+        self.query_one(FrameFooter).refresh()
 
     def on_resize(self, _event: events.Resize) -> None:
         self.call_after_refresh(self._fill_room)

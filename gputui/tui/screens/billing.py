@@ -19,7 +19,7 @@ from gputui.tui import bindings
 from gputui.tui.render import billing as billing_render
 from gputui.tui.render import columns
 from gputui.tui.render.billing import Credit, Spending
-from gputui.tui.render.text import hints, join, rule
+from gputui.tui.render.text import join, rule
 from gputui.tui.screens.asking import AskingScreen, Told, by_provider
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -77,7 +77,9 @@ class BillingScreen(AskingScreen):
         self.table.set_header(columns.header(self._columns))
         title = join(("By job", "bold"), (f" {len(rows)}", "$muted"))
         whole = [join(("whole jobs that billed in the month, newest first", "$muted"))] if rows else []
-        nothing = hints("No job billed in this month.", ("[", "the month before"), ("3", "describe a job"))
+        nothing = self.hints(
+            "No job billed in this month.", ("billing.before", "the month before"), ("go.deploy", "describe a job")
+        )
         self.show_list(title, list(self._rows), summaries=whole, nothing=nothing)
 
     def _show_month(self, month: Month, now_ms: int) -> None:

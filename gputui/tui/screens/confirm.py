@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,6 +13,7 @@ from textual.widgets import Button, Input, Static
 from gputui.tui import bindings
 from gputui.tui.render.text import join, plain
 from gputui.tui.screens.modal import Modal
+from gputui.tui.ways import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,6 @@ class ConfirmScreen(Modal[bool]):
 
     CSS_PATH = "confirm.tcss"
     BINDINGS = bindings.CONFIRM
-    HELP: ClassVar[str] = (
-        "y does it; n, escape or enter leave everything as it is. Where a name is to be typed, enter does it then."
-    )
 
     def __init__(self, question: Question) -> None:
         super().__init__()
@@ -46,7 +43,8 @@ class ConfirmScreen(Modal[bool]):
 
     def compose(self) -> ComposeResult:
         question = self._question
-        no, yes = (" esc", " enter") if question.typed else (" n", " y")  # letters are part of what is typed
+        no = key_of(self.app, "confirm.no", in_field=bool(question.typed))
+        yes = "enter" if question.typed else key_of(self.app, "confirm.yes")
         with Vertical(id="box"):
             yield Static(join(plain(question.title)), id="title")
             for line in question.lines:
@@ -60,8 +58,8 @@ class ConfirmScreen(Modal[bool]):
                 field.cursor_blink = False
                 yield field
             with Horizontal(id="buttons"):
-                yield Button(join((question.no, ""), (no, "$faint")), id="no", compact=True)
-                yield Button(join((question.yes, ""), (yes, "$faint")), id="yes", compact=True)
+                yield Button(join(f"{question.no} ", (no, "not bold")), id="no", compact=True)
+                yield Button(join(f"{question.yes} ", (yes, "not bold")), id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.set_class(self._question.is_danger, "-danger")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -21,7 +20,7 @@ from gputui.tui import bindings
 from gputui.tui.deploy_form import Field, FieldKind, Option, Section
 from gputui.tui.render.text import homely, join, plain, rule, styled
 from gputui.tui.screens.modal import Modal
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.form import DeployForm
 from gputui.tui.widgets.painted import Painted
 
@@ -45,7 +44,6 @@ class ConnectScreen(Modal[str | None]):
 
     CSS_PATH = "connect.tcss"
     BINDINGS = bindings.CONNECT
-    HELP: ClassVar[str] = "The key goes to the place that is named here and nowhere else. It is never shown again."
 
     def __init__(self, secrets: Secrets, info: ProviderInfo) -> None:
         super().__init__()
@@ -67,8 +65,8 @@ class ConnectScreen(Modal[str | None]):
             yield DeployForm([Section("", fields)], id="form")
             yield Painted(id="words")
             with Horizontal(id="buttons"):
-                yield Button(join("Leave ", ("esc", "$faint")), id="leave", compact=True)
-                yield Button(join("Keep it ", ("pgdn", "$faint")), id="keep", compact=True)
+                yield Button(join("Leave ", (key_of(self.app, "connect.close"), "not bold")), id="leave", compact=True)
+                yield Button(join("Keep it ", (key_of(self.app, "connect.keep"), "not bold")), id="keep", compact=True)
 
     def on_mount(self) -> None:
         title = join(("Key of ", "bold"), (self._info.title, "bold"))

@@ -29,7 +29,7 @@ from gputui.tui.screens.base import BaseScreen
 from gputui.tui.screens.review import ReviewScreen
 from gputui.tui.screens.save_template import SaveTemplateScreen
 from gputui.tui.screens.templates import TemplatesScreen
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.choice import Choice
 from gputui.tui.widgets.env_area import EnvArea
 from gputui.tui.widgets.form import DeployForm
@@ -47,8 +47,9 @@ class DeployScreen(BaseScreen):
     BINDINGS = bindings.DEPLOY
     HELP: ClassVar[str] = (
         "Fill in what to run; at the right you see which machine would be taken, what it costs, and why the others would "
-        "not do. Tab, enter and the arrows go from field to field, page down and page up from step to step. Left and right "
-        "change a choice, space shows its list. After the last step comes the review: only there a job is submitted."
+        "not do. Tab, enter and the arrows go from field to field, {deploy.step} and {deploy.step-back} from step to "
+        "step. Left and right change a choice, {form.pick} shows its list. After the last step comes the review: only "
+        "there a job is submitted."
     )
 
     def __init__(self) -> None:
@@ -64,7 +65,9 @@ class DeployScreen(BaseScreen):
         with Horizontal(id="columns"):
             with Vertical(id="left"):
                 yield DeployForm(deploy_form.SECTIONS, id="form")
-                yield Button(join("Review ", ("^r", "$faint")), id="to-review", compact=True)
+                yield Button(
+                    join("Review ", (key_of(self.app, "deploy.review"), "not bold")), id="to-review", compact=True
+                )
             with Vertical(id="right"):
                 yield Painted(id="plan-title")
                 yield Painted(id="plan")
@@ -239,7 +242,7 @@ class DeployScreen(BaseScreen):
                 choice.set_waiting(f"asking {title} for its {what} …")
                 self._ask(field, provider)
             elif isinstance(told, GputuiError):
-                choice.set_waiting(f"space asks again: {told.message}", failed=True)
+                choice.set_waiting(f"{key_of(self.app, 'form.pick')} asks again: {told.message}", failed=True)
             else:
                 choice.set_options(told)
 
@@ -317,7 +320,8 @@ class DeployScreen(BaseScreen):
             return
         self._template = name
         without = f" without the value of {', '.join(saved.left_out)}" if saved.left_out else ""
-        self.notify(plain(f"Saved{without}. ctrl+t lists the templates."), title=plain(name), markup=False)
+        lists = key_of(self.app, "deploy.templates")
+        self.notify(plain(f"Saved{without}. {lists} lists the templates."), title=plain(name), markup=False)
         self.reload()
 
     def action_templates(self) -> None:
@@ -329,7 +333,8 @@ class DeployScreen(BaseScreen):
             )
         if not templates.usable:
             if not templates.problems:
-                self.notify("There is no template yet. ctrl+s keeps what the form says as one.", markup=False)
+                keeps = key_of(self.app, "deploy.save")
+                self.notify(f"There is no template yet. {keeps} keeps what the form says as one.", markup=False)
             return
 
         def chosen(name: str | None) -> None:

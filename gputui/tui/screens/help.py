@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -15,7 +15,7 @@ from textual.screen import Screen
 from gputui.tui import bindings
 from gputui.tui.render.text import join, left, rule, spread, styled
 from gputui.tui.screens.modal import Modal
-from gputui.tui.ways import key_display
+from gputui.tui.ways import key_display, with_keys
 from gputui.tui.widgets.frame import FrameFooter
 from gputui.tui.widgets.painted import Painted
 
@@ -27,7 +27,6 @@ class HelpScreen(Modal[None]):
 
     CSS_PATH = "help.tcss"
     BINDINGS = bindings.HELP
-    HELP: ClassVar[str] = ""
 
     def __init__(self, about: Screen[Any]) -> None:
         super().__init__()
@@ -44,7 +43,8 @@ class HelpScreen(Modal[None]):
     def _text(self, width: int) -> Content:
         about = self._about
         width = min(width, WIDTH)
-        lines = [*Content(getattr(about, "HELP", "")).wrap(max(1, width)), Content("")]
+        about_it = Content(with_keys(self.app, getattr(about, "HELP", "")))
+        lines = [*about_it.wrap(max(1, width)), Content("")]
         groups = self._groups()
         last = groups.popitem() if len(groups) > 1 else None  # what works everywhere comes at the end
         for title, found in groups.items():

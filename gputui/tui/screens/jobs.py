@@ -23,9 +23,10 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import jobs as jobs_render
 from gputui.tui.render import money
 from gputui.tui.render.tabs import neighbour, tab_title
-from gputui.tui.render.text import join, left, plain, rule, styled
+from gputui.tui.render.text import join, plain, rule, styled
 from gputui.tui.screens.base import BaseScreen
 from gputui.tui.screens.confirm import ConfirmScreen, Question
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.log_pane import LogPane
 from gputui.tui.widgets.log_view import LogView
 from gputui.tui.widgets.painted import Painted
@@ -41,9 +42,9 @@ class JobsScreen(BaseScreen):
     CSS_PATH = "jobs.tcss"
     BINDINGS = bindings.JOBS + bindings.TABS
     HELP: ClassVar[str] = (
-        "Enter or l moves to the log, escape back to the list. Closing gputui changes nothing for a job: "
-        "the agent goes on, and the log is here when you come back. x asks before it stops anything. Armed: the machine "
-        "ends itself where nobody watches it; agent-only: the agent alone ends it."
+        "Go to the log with {list.open} or {jobs.log}, back to the list with {app.escape}. Closing gputui changes nothing "
+        "for a job: the agent goes on, and the log is here when you come back. {jobs.stop} asks before it stops anything. "
+        "Armed: the machine ends itself where nobody watches it; agent-only: the agent alone ends it."
     )
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ class JobsScreen(BaseScreen):
         if report is None:
             return
         tabs = ("Events", "Log") if self.has_class("-events") else ("Log", "Events")
-        title = join((tabs[0], "bold"), (f"  {tabs[1]} e", "$faint"))
+        title = join((tabs[0], "bold"), (f"  {tabs[1]} {key_of(self.app, 'jobs.events')}", "$faint"))
         if self.has_class("-zoomed"):
             title = join((plain(report.job.name), "bold"), "  ", title)
         facts = self.query_one(LogPane).facts(is_over=report.job.status.is_final)
@@ -140,13 +141,7 @@ class JobsScreen(BaseScreen):
         return paint(self._reports[key], now_ms=self.desk.clock.now_ms(), width=width, here=here, title=provider_title)
 
     def _nothing(self) -> Content:
-        lines = [
-            styled("No jobs yet.", "bold"),
-            Content(""),
-            join(("n", "$accent bold"), (left("  describe one", 22), "$muted")),
-            join(("1", "$accent bold"), (left("  compare prices first", 22), "$muted")),
-        ]
-        return Content("\n").join(lines)
+        return self.hints("No jobs yet.", ("jobs.new", "describe one"), ("go.matrix", "compare prices first"))
 
     # Keys
 
@@ -172,7 +167,7 @@ class JobsScreen(BaseScreen):
             return None
         report = self.report
         if report is None:
-            return "There is no job yet. n describes one."
+            return f"There is no job yet. {key_of(self.app, 'jobs.new')} describes one."
         if action == "stop" and report.job.status.is_final:
             return f"{plain(report.job.name)} is over: there is nothing to stop."
         if action in ("ssh", "copy_ssh"):

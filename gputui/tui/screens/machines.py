@@ -64,7 +64,12 @@ class MachinesScreen(AskingScreen):
         self._columns = columns.fit(found, self.app.size.width)
         self.table.set_header(columns.header(self._columns))
         title = tab_title("machines", self.count(views))
-        self.show_list(title, list(self._views), summaries=self._summaries(views), nothing=machines_render.nothing())
+        nothing = self.hints(
+            "Nothing is alive in any account.",
+            ("machines.new", "describe a job"),
+            ("machines.sweep", "sweep for what is forgotten"),
+        )
+        self.show_list(title, list(self._views), summaries=self._summaries(views), nothing=nothing)
         self._show_detail()
 
     def _summaries(self, views: list[MachineView]) -> list[Content]:

@@ -25,7 +25,7 @@ from gputui.tui import bindings
 from gputui.tui.render import matrix
 from gputui.tui.render.text import join, left, plain, rule, trouble_of
 from gputui.tui.screens.market import MarketScreen
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.matrix_table import MatrixTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -45,8 +45,8 @@ class MatrixScreen(MarketScreen):
     BINDINGS = bindings.MATRIX + bindings.MARKET
     HELP: ClassVar[str] = (
         "One row per GPU model, one column per provider: the cheapest price per GPU and hour, with its stock "
-        "(● in stock, ◐ low, ○ sold out). Dim prices are stale. Enter shows the offers behind the cell under the "
-        "cursor, n starts a job there."
+        "(● in stock, ◐ low, ○ sold out). Dim prices are stale. Of the cell under the cursor, {matrix.offers} shows the "
+        "offers and {matrix.deploy} starts a job there."
     )
 
     def __init__(self) -> None:
@@ -60,7 +60,9 @@ class MatrixScreen(MarketScreen):
 
     def body(self) -> Iterator[Widget]:
         yield Painted(id="market")
-        field = Input(placeholder="part of a GPU's name; enter keeps it, esc clears it", compact=True, id="filter")
+        keeps, clears = key_of(self.app, "list.keep-filter"), key_of(self.app, "list.clear-filter")
+        hint = f"part of a GPU's name; {keeps} keeps it, {clears} clears it"
+        field = Input(placeholder=hint, compact=True, id="filter")
         field.cursor_blink = False
         yield field
         yield MatrixTable(id="table")
@@ -250,7 +252,8 @@ class MatrixScreen(MarketScreen):
         self._cell = view
         self.query_one("#cell-title", Painted).show(lambda width: matrix.cell_title(view, width))
         body = self.query_one("#cell-body", Painted)
-        body.show(lambda width: matrix.cell_body(view, width, body.size.height))
+        opens = key_of(self.app, "matrix.offers")
+        body.show(lambda width: matrix.cell_body(view, width, body.size.height, opens=opens))
         self._show_age()
 
     def _cheapest(self, gpu: str, provider: str) -> list[Offer]:
@@ -265,12 +268,14 @@ class MatrixScreen(MarketScreen):
 
     def _why_empty(self, rows: Sequence[PriceRow], columns: Sequence[matrix.Column]) -> Content:
         if rows:
-            ways = [("enter looks among all offers", "$muted"), ("esc clears the filter", "$muted")]
+            keeps, clears = key_of(self.app, "list.keep-filter"), key_of(self.app, "list.clear-filter")
+            ways = [(f"{keeps} looks among all offers", "$muted"), (f"{clears} clears the filter", "$muted")]
             return matrix.empty([(f"No GPU has “{plain(self._filter)}” in its name.", ""), *ways])
         if self.gputui.asking or not self.gputui.accounts:
             return matrix.empty([("Asking the providers for their prices …", "$muted")])
         problems = [(trouble_of(plain(c.title), plain(c.problem)), "$state-failed") for c in columns if c.problem]
-        return matrix.empty([("No prices yet.", "bold"), *problems, ("", ""), ("r asks again", "$muted")])
+        again = f"{key_of(self.app, 'list.refresh')} asks again"
+        return matrix.empty([("No prices yet.", "bold"), *problems, ("", ""), (again, "$muted")])
 
     def _is_first_run(self) -> bool:
         accounts = self.gputui.accounts
@@ -278,14 +283,16 @@ class MatrixScreen(MarketScreen):
 
     def _first_run(self, width: int) -> Content:
         ways = [
-            ("c", "Connect a provider", "with a key of your own"),
-            ("d", "Try the demo", "simulated clouds; nothing is billed"),
-            ("n", "Run on the mock", "no key, no network, no cost"),
+            (key_of(self.app, "matrix.connect"), "Connect a provider", "with a key of your own"),
+            (key_of(self.app, "matrix.demo"), "Try the demo", "simulated clouds; nothing is billed"),
+            (key_of(self.app, "matrix.deploy"), "Run on the mock", "no key, no network, no cost"),
         ]
+        room = max(len(key) for key, _, _ in ways) + 2
         lines = [
-            join("   ", (key, "$accent bold"), f"  {left(what, 20)}", (note, "$muted")).truncate(width, ellipsis=True)
+            join("   ", (key, "$accent bold"), f"{' ' * (room - len(key))}{left(what, 20)}", (note, "$muted"))
             for key, what, note in ways
         ]
+        lines = [line.truncate(width, ellipsis=True) for line in lines]
         return Content("\n").join([rule(join(("Welcome", "bold")), width), *lines])
 
     # The first run

@@ -31,7 +31,7 @@ from gputui.tui.render.offers import View
 from gputui.tui.render.text import join, plain, styled, trouble_of
 from gputui.tui.screens.market import MarketScreen
 from gputui.tui.screens.pick import Choice, PickScreen
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.offer_table import OfferTable
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -48,7 +48,8 @@ class OffersScreen(MarketScreen):
     BINDINGS = bindings.OFFERS + bindings.MARKET
     HELP: ClassVar[str] = (
         "Every offer, by what it really costs: the effective price spreads boot time, rounding and the provider's minimum "
-        "over the work you expect (e). Dim rows are stale or sold out. d shows everything known of one, n starts a job on it."
+        "over the work you expect ({offers.hours}). Dim rows are stale or sold out. {offers.details} shows everything known "
+        "of one, {offers.deploy} starts a job on it."
     )
     HELP_TABLE = ("The filter", EXAMPLES)
 
@@ -148,7 +149,8 @@ class OffersScreen(MarketScreen):
         total = len(self._book.listing.quotes)
         if total:
             what = "None of the marked offers fits the filter." if self._marked_only else "No offer fits the filter."
-            lines = [styled(what), styled(f"{total:,} are hidden; esc clears the filter", "$muted")]
+            clears = key_of(self.app, "list.clear-filter")
+            lines = [styled(what), styled(f"{total:,} are hidden; {clears} clears the filter", "$muted")]
         elif self.gputui.asking or not self.gputui.accounts or self._is_reading():
             lines = [styled("Asking the providers for their offers …", "$muted")]
         else:
@@ -159,7 +161,7 @@ class OffersScreen(MarketScreen):
                 if (status := statuses.get(account.info.name)) is not None and status.error is not None
             ]
             lines = [styled("No offers yet.", "bold"), *(styled(problem, "$state-failed") for problem in problems)]
-            lines += [Content(""), join(("r", "$accent bold"), (" asks again", "$muted"))]
+            lines += [Content(""), join((key_of(self.app, "list.refresh"), "$accent bold"), (" asks again", "$muted"))]
         return Content("\n").join(lines)
 
     def _is_reading(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,6 +13,7 @@ from textual.content import Content
 from gputui.tui import bindings
 from gputui.tui.render.text import cut, join, left, plain, rule, styled
 from gputui.tui.screens.modal import Modal
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
 
@@ -38,7 +38,6 @@ class PickScreen(Modal[str | None]):
 
     CSS_PATH = "pick.tcss"
     BINDINGS = bindings.PICK
-    HELP: ClassVar[str] = "Enter takes what is under the cursor; escape leaves everything as it was."
 
     def __init__(
         self,
@@ -81,10 +80,11 @@ class PickScreen(Modal[str | None]):
         return [join(" ", (now, "$accent"), name, (note, "$muted"))]
 
     def _keys(self, width: int) -> Content:
-        parts = [("enter", "$accent bold"), (" choose   ", "$muted")]
-        if self._remove is not None:
-            parts += [("^d", "$accent bold"), (" remove   ", "$muted")]
-        return join(" ", *parts, ("esc", "$accent bold"), (" leave", "$muted"))
+        ways = [("list.open", "choose"), ("pick.remove", "remove"), ("pick.close", "leave")]
+        if self._remove is None:
+            del ways[1]
+        words = (join((key_of(self.app, ident), "$accent bold"), (f" {says}", "$muted")) for ident, says in ways)
+        return join(" ", Content("   ").join(words))
 
     @on(RowList.Moved)
     def _moved(self, event: RowList.Moved) -> None:

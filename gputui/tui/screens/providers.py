@@ -45,7 +45,8 @@ class ProvidersScreen(AskingScreen):
     ASK_EVERY_S = 3600.0  # looking for keys may wake a keyring, and nothing changes by itself
     HELP: ClassVar[str] = (
         "A key is typed once, into a field that does not show it, and kept in the OS keyring or in an encrypted vault; "
-        "afterwards only its last four characters are shown. t asks the provider everything that changes nothing."
+        "afterwards only its last four characters are shown. {providers.test} asks the provider everything that "
+        "changes nothing."
     )
 
     def __init__(self) -> None:

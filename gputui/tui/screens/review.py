@@ -19,7 +19,7 @@ from gputui.tui.own_desk import on_own_desk
 from gputui.tui.render import plan as plan_render
 from gputui.tui.render.text import join, plain, styled
 from gputui.tui.screens.base import BaseScreen
-from gputui.tui.ways import in_keys
+from gputui.tui.ways import in_keys, key_of
 from gputui.tui.widgets.painted import Painted
 
 
@@ -30,7 +30,7 @@ class ReviewScreen(BaseScreen):
     CSS_PATH = "review.tcss"
     BINDINGS = bindings.REVIEW
     HELP: ClassVar[str] = (
-        "Nothing has been created yet. The button, or control and j, submits the job; escape goes back to the form."
+        "Nothing has been created yet. The button, or {review.deploy}, submits the job; {review.back} goes back to the form."
     )
 
     def __init__(self, spec: JobSpec, volumes: Sequence[Volume] = ()) -> None:
@@ -43,8 +43,8 @@ class ReviewScreen(BaseScreen):
         with VerticalScroll(id="page", can_focus=False):
             yield Painted(id="text")
         with Horizontal(id="buttons"):
-            yield Button(join("Back ", ("esc", "$faint")), id="back", compact=True)
-            yield Button(join("Deploy ", ("^j", "$faint")), id="deploy", compact=True)
+            yield Button(join("Back ", (key_of(self.app, "review.back"), "not bold")), id="back", compact=True)
+            yield Button(join("Deploy ", (key_of(self.app, "review.deploy"), "not bold")), id="deploy", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#back", Button).focus()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,6 +13,7 @@ from gputui.tui import bindings
 from gputui.tui.deploy_form import Option
 from gputui.tui.render.text import join, plain, rule
 from gputui.tui.screens.modal import Modal
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.choice import Choice
 from gputui.tui.widgets.painted import Painted
 
@@ -25,7 +25,6 @@ class SaveTemplateScreen(Modal[tuple[str, bool] | None]):
 
     CSS_PATH = "save_template.tcss"
     BINDINGS = bindings.SAVE
-    HELP: ClassVar[str] = "Enter saves under the name; escape leaves everything as it is."
 
     def __init__(self, *, taken: Sequence[str], secrets: Sequence[str], name: str = "") -> None:
         super().__init__()
@@ -48,7 +47,8 @@ class SaveTemplateScreen(Modal[tuple[str, bool] | None]):
 
     def on_mount(self) -> None:
         self.query_one("#title", Painted).show(lambda width: rule(join(("Save as a template", "bold")), width))
-        keys = [("enter", "$accent bold"), (" save   ", "$muted"), ("esc", "$accent bold"), (" leave", "$muted")]
+        save, close = key_of(self.app, "save.keep"), key_of(self.app, "save.close")
+        keys = [(save, "$accent bold"), (" save   ", "$muted"), (close, "$accent bold"), (" leave", "$muted")]
         if self._secrets:
             keys = [("tab", "$accent bold"), (" secrets   ", "$muted"), *keys]
         self.query_one("#keys", Painted).show(lambda width: join(*keys))

@@ -24,6 +24,7 @@ from gputui.tui.render.ssh_keys import CellState, KeyColumn, KeyLine
 from gputui.tui.render.text import homely, join, plain
 from gputui.tui.screens.asking import AskingScreen, Told, by_provider
 from gputui.tui.screens.confirm import ConfirmScreen, Question
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.key_matrix import KeyMatrix
 from gputui.tui.widgets.painted import Painted
 from gputui.tui.widgets.row_list import RowList
@@ -37,9 +38,9 @@ class SshKeysScreen(AskingScreen):
 
     BINDINGS = bindings.SSH_KEYS + bindings.ASKING
     HELP: ClassVar[str] = (
-        "A key is the same wherever its fingerprint is, whatever a provider calls it. Space adds the key to the provider "
-        "under the cursor, or removes it there after a question. Machines that run are not given it, and those made with "
-        "it keep it. Jobs do not need these keys: gputui has one of its own."
+        "A key is the same wherever its fingerprint is, whatever a provider calls it. Press {keys.toggle} to add the key "
+        "to the provider under the cursor, or to remove it there after a question. Machines that run are not given it, "
+        "and those made with it keep it. Jobs do not need these keys: gputui has one of its own."
     )
 
     def __init__(self) -> None:
@@ -78,8 +79,13 @@ class SshKeysScreen(AskingScreen):
         columns = [KeyColumn(name, self.title_of(name), name in self.told.problems) for name in self._providers]
         self.matrix.show(lines, columns)
         title = join(("SSH keys", "bold"), (f" {self.count(lines)}", "$muted"))
-        here = keys_render.here(len(self._local))
-        self.show_list(title, [line.key for line in lines], summaries=here, nothing=keys_render.nothing())
+        here = keys_render.here(len(self._local), makes_one=key_of(self.app, "keys.new"))
+        nothing = self.hints(
+            "There are no SSH keys, here or at a provider.",
+            ("keys.new", "make one with ssh-keygen"),
+            ("ask.refresh", "look again"),
+        )
+        self.show_list(title, [line.key for line in lines], summaries=here, nothing=nothing)
         if self._had is not None and (made := {public.fingerprint for _, public in self._local} - self._had):
             self._had = None
             self.matrix.select(made.pop())
@@ -146,7 +152,7 @@ class SshKeysScreen(AskingScreen):
         if (line.key, column.name) in self._busy:
             return f"{column.title} is being asked already."
         if column.name not in self.told.rows:
-            return f"{column.title} has not told which keys it has. r asks again."
+            return f"{column.title} has not told which keys it has. {key_of(self.app, 'ask.refresh')} asks again."
         if not is_there and line.public is None:
             return "The text of this key is not known here, so it cannot be added elsewhere."
         return None

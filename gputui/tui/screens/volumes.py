@@ -66,9 +66,8 @@ class VolumesScreen(AskingScreen):
         )
         self.table.set_header(columns.header(self._columns))
         title = join(("Volumes", "bold"), (f" {self.count(views)}", "$muted"))
-        self.show_list(
-            title, list(self._views), summaries=volumes_render.summaries(views), nothing=volumes_render.nothing()
-        )
+        nothing = self.hints("There are no volumes.", ("volumes.new", "make one"), ("ask.refresh", "ask again"))
+        self.show_list(title, list(self._views), summaries=volumes_render.summaries(views), nothing=nothing)
         self._show_detail()
         if appeared and self.has_asked:
             self.ask_again()  # one that was being made may exist by now

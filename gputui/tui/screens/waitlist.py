@@ -19,7 +19,7 @@ from gputui.tui import bindings
 from gputui.tui.render import columns, money
 from gputui.tui.render.columns import Column
 from gputui.tui.render.tabs import neighbour, tab_title
-from gputui.tui.render.text import UNKNOWN, hints, plain
+from gputui.tui.render.text import UNKNOWN, plain
 from gputui.tui.screens.asking import AskingScreen, Told
 from gputui.tui.screens.confirm import ConfirmScreen, Question
 from gputui.tui.screens.pick import Choice, PickScreen
@@ -33,7 +33,8 @@ class WaitlistScreen(AskingScreen):
     BINDINGS = bindings.WAITLIST + bindings.ASKING + bindings.TABS
     HELP: ClassVar[str] = (
         "Some providers keep a list of who wants a machine type that is sold out, and tell them when it is back. "
-        "Joining orders nothing, then or later. n joins for an offer that is sold out; so does W on the page of offers."
+        "Joining orders nothing, then or later. {waitlist.join} joins for an offer that is sold out; so does {offers.wait} on "
+        "the page of offers."
     )
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class WaitlistScreen(AskingScreen):
         self._entries = {f"{entry.provider} {entry.id}": entry for entry in entries}
         self._columns = columns.fit(self._all_columns(), self.app.size.width)
         self.table.set_header(columns.header(self._columns))
-        nothing = hints("Nothing is waited for.", ("n", "wait for something that is sold out"))
+        nothing = self.hints("Nothing is waited for.", ("waitlist.join", "wait for something that is sold out"))
         self.show_list(tab_title("waitlist", self.count(entries)), list(self._entries), summaries=(), nothing=nothing)
 
     def _all_columns(self) -> list[Column[WaitlistEntry]]:

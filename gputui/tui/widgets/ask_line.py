@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from gputui.tui.render.text import join
+from gputui.tui.ways import key_of
 
 
 class AskLine(Horizontal):
@@ -45,9 +46,9 @@ class AskLine(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static(id="label")
         yield Input(compact=True)
-        yield Static(
-            join(("  enter", "$accent bold"), (" go  ", "$muted"), ("esc", "$accent bold"), (" leave", "$muted"))
-        )
+        leave = key_of(self.app, "app.escape")
+        keys = [("  enter", "$accent bold"), (" go  ", "$muted"), (leave, "$accent bold"), (" leave", "$muted")]
+        yield Static(join(*keys))
 
     @property
     def is_asking(self) -> bool:

@@ -15,6 +15,7 @@ from gputui.tui import bindings
 from gputui.tui.deploy_form import Option
 from gputui.tui.render.text import cut, join, plain
 from gputui.tui.screens import pick
+from gputui.tui.ways import key_of
 
 _MOST_INLINE = 4
 
@@ -125,7 +126,7 @@ class Choice(Widget, can_focus=True):
         titles = {option.value: option.title for option in self._all()}
         taken = ", ".join(plain(titles[value]) for value in self._taken())
         count = len(self._options)
-        hint = f"none of {count}; space chooses" if count else "there are none"
+        hint = f"none of {count}; {key_of(self.app, 'form.pick')} chooses" if count else "there are none"
         style = "$accent" if self.has_focus else "$foreground bold" if taken else "$faint"
         return join((cut(taken or hint, width), style))
 

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from gputui.tui.log_saving import copy_in_steps
 from gputui.tui.render.text import join, plain, styled
+from gputui.tui.ways import key_of
 from gputui.tui.widgets.ask_line import AskLine
 from gputui.tui.widgets.log_view import LogView
 
@@ -66,7 +67,8 @@ class LogPane(Vertical):
         if self._saved is not None:
             facts.append(styled(f"saving {self._saved:.0%}", "$state-waiting"))
         if log.marked_count:
-            facts.append(join((f"{log.marked_count:,} marked", "$accent"), (": y copies", "$muted")))
+            copies = f": {key_of(self.app, 'log.copy')} copies"
+            facts.append(join((f"{log.marked_count:,} marked", "$accent"), (copies, "$muted")))
         facts += _found(log)
         if log.gap_count:
             facts.append(styled(f"{log.gap_count} stretch{'es' if log.gap_count != 1 else ''} lost", "$state-failed"))
@@ -76,7 +78,7 @@ class LogPane(Vertical):
         if log.follows and not is_over:
             facts.append(styled("following", "$state-running"))
         elif not log.follows and not log.marked_count and not is_over:
-            facts.append(styled("paused: f follows", "$state-waiting"))
+            facts.append(styled(f"paused: {key_of(self.app, 'log.follow')} follows", "$state-waiting"))
         facts.append(styled(f"{log.line_count:,} line{'s' if log.line_count != 1 else ''}", "$muted"))
         return facts
 
