@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gputui.core.desk import Desk
 from gputui.core.volume_wishes import VolumeRow
@@ -20,7 +20,8 @@ class VolumeView:
     """A volume that exists (`row`), or an order of one that does not exist yet, or never will (`order`).
 
     Of one that exists, `order` is the newest wish that it be deleted. `users` are the jobs or machines that have it, and
-    `is_wanted` is True while a live job was ordered with it. `is_old` when its provider does not answer now.
+    `is_wanted` is True while a live job was ordered with it. `is_old` when its provider does not answer now. `surprise` says
+    that it is dearer than was shown before it was made.
     """
 
     key: str
@@ -31,6 +32,7 @@ class VolumeView:
     users: tuple[str, ...] = ()
     is_wanted: bool = False
     is_old: bool = False
+    surprise: str | None = None
 
     @property
     def size_gib(self) -> int | None:
@@ -79,9 +81,12 @@ def volume_views(
     """
     orders = desk.volume_orders()
     deletions: dict[tuple[str, str | None], VolumeOrder] = {}
+    surprises: dict[tuple[str, str | None], str | None] = {}
     for order in orders:
         if order.wish is VolumeWish.DELETE:
             deletions.setdefault((order.provider, order.volume_id), order)
+        elif order.is_done:
+            surprises[order.provider, order.volume_id] = order.error
     existing = {(row.volume.provider, row.volume.id) for row in rows}
     now_ms = desk.clock.now_ms()
     on_the_way = [
@@ -91,7 +96,10 @@ def volume_views(
     ]
     wanted = {volume.id for placement in job_store.load_live_placements(desk.store) for volume in placement.volumes}
     views = [
-        _view(desk, row, deletions.get((row.volume.provider, row.volume.id)), wanted, row.volume.provider in old)
+        replace(
+            _view(desk, row, deletions.get((row.volume.provider, row.volume.id)), wanted, row.volume.provider in old),
+            surprise=surprises.get((row.volume.provider, row.volume.id)),
+        )
         for row in rows
     ]
     alive = [view for view in views if view.order is None or view.order.state is not VolumeOrderState.GONE]

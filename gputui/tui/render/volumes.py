@@ -119,6 +119,8 @@ def _facts(view: VolumeView, now_ms: Ms) -> list[tuple[str, str, str]]:
         facts.append(("use", "a live job is ordered with it", ""))
     else:
         facts.append(("use", "nothing has it, and it costs nothing", ""))
+    if view.surprise and not view.is_being_deleted:
+        facts.append(("price", plain(view.surprise[:400]), "$state-failed"))
     state = f"   {plain(volume.raw_state[:60])}" if volume.raw_state else ""
     where = f"   at {plain(volume.mount_path[:60])} in a machine" if volume.mount_path else ""
     facts.append(("volume", f"{plain(volume.id[:100])}{state}{where}", ""))

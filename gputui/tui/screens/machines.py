@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from gputui.core.desk import MachineRow
+from gputui.core.sweep import to_look_through
 from gputui.model.errors import GputuiError
 from gputui.model.units import format_age
 from gputui.tui import bindings
@@ -51,7 +52,7 @@ class MachinesScreen(AskingScreen):
     # What is shown
 
     async def ask(self) -> None:
-        asked = self.desk.accounts.usable()
+        asked = to_look_through(self.desk.store, self.desk.accounts)
         rows, problems = await self.desk.machines()
         answered = [name for name in asked if name not in problems]
         answers = by_provider(answered, rows, lambda row: row.machine.provider)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -35,13 +35,14 @@ _FIELDS = {"size_gib": "size", "size": "size", "name": "name", "region": "region
 
 @dataclass(frozen=True, slots=True)
 class NewVolume:
-    """A volume as it was described."""
+    """A volume as it was described, and the price a month that was shown for it."""
 
     provider: str
     name: str
     size_gib: int | None
     region: str
     kind: str | None
+    shown_micro_usd_per_month: MicroUsd | None = field(default=None, compare=False)
 
 
 def read(values: dict[str, str]) -> tuple[NewVolume, dict[str, str]]:
@@ -153,11 +154,11 @@ class NewVolumeScreen(Modal[NewVolume | None]):
             price = await self._desk.volume_quote(new.provider, size_gib=new.size_gib, region=new.region, kind=new.kind)
         except GputuiError as error:
             self._to_make = None
-            field = (
+            place = (
                 _FIELDS.get(getattr(error, "field", None) or "") if isinstance(error, Rejected | UsageError) else None
             )
-            if field is not None:
-                self._form.show_mistakes({field: in_keys(self.app, str(error)[:600])})
+            if place is not None:
+                self._form.show_mistakes({place: in_keys(self.app, str(error)[:600])})
                 self._say("Its price shows here once that is right.", "$muted")
             else:
                 self._say(plain(in_keys(self.app, str(error)[:600])), "$state-failed")
@@ -227,4 +228,5 @@ class NewVolumeScreen(Modal[NewVolume | None]):
 
     def _answered(self, yes: bool | None) -> None:
         if yes and self._quoted is not None:
-            self.dismiss(self._quoted[0])
+            new, price = self._quoted
+            self.dismiss(replace(new, shown_micro_usd_per_month=price))

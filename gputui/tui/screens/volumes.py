@@ -124,7 +124,12 @@ class VolumesScreen(AskingScreen):
             await on_own_desk(
                 self.desk,
                 lambda desk: desk.request_volume(
-                    new.provider, new.name, size_gib=new.size_gib, region=new.region, kind=new.kind
+                    new.provider,
+                    new.name,
+                    size_gib=new.size_gib,
+                    region=new.region,
+                    kind=new.kind,
+                    shown=new.shown_micro_usd_per_month,
                 ),
             )
         except GputuiError as error:

@@ -193,6 +193,21 @@ async def test_who_does_not_answer_is_told_and_what_it_said_before_stays(
         assert "$faint" in {span.style for span in painted.spans}
 
 
+async def test_a_provider_that_is_switched_off_is_asked_while_something_may_run_there(
+    stage: Any, play: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usable = [name for name in stage.desk.accounts.usable() if name != "huddle"]
+    monkeypatch.setattr(stage.desk.accounts, "usable", lambda: usable)
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "9")
+        ours = [key for key in app.screen.query_one("#list", RowList).keys if key.startswith("huddle ")]
+        assert len(ours) == 1
+        stage.clouds["huddle"].machines = []
+        await play.press(pilot, "r")
+        assert ours[0] not in app.screen.query_one("#list", RowList).keys
+
+
 async def test_a_machine_found_by_a_sweep_shows_while_its_provider_is_silent(stage: Any, play: SimpleNamespace) -> None:
     stage.clouds["vastai"].problem = Unreachable("vastai did not answer.", provider="vastai")
     app = stage.app()

@@ -14,7 +14,7 @@ from textual.widgets._toast import ToastRack
 
 from gputui.model.errors import Rejected, Unreachable
 from gputui.model.types import Region, Volume
-from gputui.model.volumes import VolumeOrderState, VolumeWish
+from gputui.model.volumes import VolumeOrder, VolumeOrderState, VolumeWish
 from gputui.store import volumes as volume_store
 from gputui.tui.screens.confirm import ConfirmScreen
 from gputui.tui.screens.new_volume import NewVolumeScreen, read
@@ -101,7 +101,26 @@ async def test_one_is_made_after_its_price_was_shown_and_confirmed(stage: Any, p
         assert isinstance(app.screen, VolumesScreen)
         order = order_of(stage)
         assert (order.provider, order.name, order.size_gib, order.region) == ("huddle", "data", 100, "FIN-01")
+        assert order.price_micro_usd_per_month == 10_000_000  # what was shown, to tell when it turns out dearer
         assert "◌ being made" in play.line_of(pilot, f"order {order.id}")
+
+
+async def test_one_that_is_dearer_than_was_shown_says_so(
+    stage: Any, play: SimpleNamespace, kit: SimpleNamespace
+) -> None:
+    words = "It costs 14.00 $ a month; 7.00 $ were shown."
+    with stage.desk.store.write() as tx:
+        wish = VolumeOrder(
+            id="wish", wish=VolumeWish.CREATE, provider="runpod", name="checkpoints", label="checkpoints",
+            state=VolumeOrderState.MADE, created_at_ms=kit.NOW_MS - DAY_MS, ended_at_ms=kit.NOW_MS - DAY_MS,
+            volume_id="vol-9k2", error=words, error_code="too_dear",
+        )  # fmt: skip
+        volume_store.insert_order(tx, wish)
+    app = stage.app()
+    async with app.run_test(size=play.SIZE, notifications=True) as pilot:
+        await play.press(pilot, "5")
+        assert app.screen.query_one("#list", RowList).key == UNUSED
+        assert words in play.text_of(pilot, "#detail")
 
 
 async def test_what_is_changed_after_its_price_was_told_is_not_made_at_that_price(
