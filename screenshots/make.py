@@ -39,6 +39,7 @@ SIZE = (120, 36)
 THEMES = {"": "gputui-dark", "-light": "gputui-light"}
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 PNG_WIDTH = 960
+USERS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJLONYJBdR7lyuSb6PpD+00Efu1ZxHpVMAG2O8r8mfJ anna@jump-host\n"
 
 Action = Callable[[Pilot[Any]], Awaitable[None]]
 
@@ -213,6 +214,9 @@ def main() -> int:
         os.environ.pop(name, None)
     with tempfile.TemporaryDirectory(prefix="gputui-screenshots-") as folder:
         os.environ["HOME"] = folder  # nobody's own keys are in a picture
+        users_key = Path(folder) / ".ssh" / "id_ed25519.pub"
+        users_key.parent.mkdir()
+        users_key.write_text(USERS_KEY)
         clock = StoppableClock()
         demo = DemoWorld(Path(folder), clock, boot_s=90)
         put_fake_key(demo.paths.ssh_dir)
