@@ -23,7 +23,7 @@ from gputui.model.errors import HostKeyChanged, ProviderError, SecretsError, She
 from gputui.model.logs import LogPage
 from gputui.model.states import JobStatus, MachineState, PlacementState
 from gputui.model.types import Job, JobKind, Machine, Placement
-from gputui.model.units import format_usd
+from gputui.model.units import MicroUsdPerHour, format_usd
 from gputui.providers.base import Shell, StreamsLogs
 from gputui.providers.registry import Runs, provider_info, provider_title
 
@@ -56,11 +56,9 @@ class Tenancy:
 
     async def _until_it_ends(self) -> Ending:
         if self.placement.state is PlacementState.PROVISIONING:
-            machine = await self._machine_up()
-            if isinstance(machine, Ending):
-                return machine
-            if too_dear := self._too_dear(machine):
-                return too_dear
+            ending = self._too_dear(self.placement.agreed_price_micro_usd_per_hour) or await self._machine_up()
+            if ending is not None:
+                return ending
         else:
             await self._watch.look()  # taking over from an earlier agent: where is it now?
         return await self._live()
@@ -150,16 +148,18 @@ class Tenancy:
     def _runner(self, shell: Shell, files: Sequence[JobFile]) -> Runner:
         return ShellRunner(shell, self.placement.id, files, lease_s=self._crew.config.agent.lease_s)
 
-    async def _machine_up(self) -> Machine | Ending:
-        """Poll until the machine runs."""
+    async def _machine_up(self) -> Ending | None:
+        """Poll until the machine runs, at a price that is no higher than it may be; return why it should end instead."""
         pause_s = FIRST_POLL_S
         while True:
             machine = await self._watch.look()
             if self._stop.is_set():
                 return Ending("stopped", "stopped while the machine was starting", JobStatus.STOPPED)
             if machine is not None:
+                if too_dear := self._too_dear(machine.price_micro_usd_per_hour):
+                    return too_dear
                 if machine.state is MachineState.RUNNING:
-                    return machine
+                    return None
                 if self._will_not_get_up(machine):
                     return self._dead(machine)
                 self.job = self._crew.journal.phase(self.job, f"starting ({machine.raw_state})")
@@ -170,10 +170,9 @@ class Tenancy:
             await self._pause(pause_s)
             pause_s = min(pause_s * 1.4, SLOWEST_POLL_S)
 
-    def _too_dear(self, machine: Machine) -> Ending | None:
-        """Compare the machine's own price with the ceiling, before anything runs on it."""
+    def _too_dear(self, price: MicroUsdPerHour | None) -> Ending | None:
+        """Compare the machine's own price with the ceiling, as soon as it is told: a container may begin by itself."""
         ceiling = self.placement.price_ceiling_micro_usd_per_hour
-        price = machine.price_micro_usd_per_hour
         if ceiling is None or price is None or price <= ceiling:
             return None
         costs, allowed = format_usd(price, places=4), format_usd(ceiling, places=4)

@@ -16,6 +16,7 @@ from gputui.local.config import AgentConfig, Config
 from gputui.model.states import JobStatus, PlacementState
 from gputui.model.types import JobKind
 from gputui.model.units import cost_of_seconds, usd_to_micro
+from gputui.sim.lives import Life
 from gputui.sim.serve import PROVIDER_APPS
 from gputui.sim.truth import truth_of
 from gputui.sim.vtime import run_virtual
@@ -282,14 +283,18 @@ def test_a_request_that_never_took_effect_is_asked_again(play: Callable[..., Non
     play(scene)
 
 
-def test_a_machine_dearer_than_the_ceiling_is_ended_before_it_works(play: Callable[..., None]) -> None:
+@pytest.mark.parametrize("provider", ["huddle", "runpod"])
+def test_a_machine_dearer_than_the_ceiling_is_ended_before_it_runs(provider: str, play: Callable[..., None]) -> None:
     async def scene(shop: AgentWorld) -> None:
+        shop.world.boot_s = 60.0
         shop.world.faults.set(price_surprise=1.0, price_surprise_factor=1.5)
-        job_id = shop.submit()
+        job_id = shop.submit(provider=provider)
         report = await shop.finished(job_id)
         assert report.job.status is JobStatus.FAILED
         assert {placement.reason_code for placement in shop.desk.placements(job_id)} == {"too_dear"}
         assert not shop.desk.log_path(job_id).exists()
+        lives = [life for machine in shop.world.machines.values() for _, life in machine.timeline]
+        assert Life.RUNNING not in lives
 
     play(scene)
 

@@ -227,7 +227,9 @@ def check_too_dear(facts: Facts) -> Iterator[str]:
             for machine in facts.machines_of(placement):
                 if ceiling is None or not began:
                     continue
-                price = round(machine.price_usd(machine.running_ms(facts.now_ms) or machine.created_ms) * 1_000_000)
+                # One whose price fell before anybody looked is as good as one that was cheap from the start.
+                moments = (machine.running_ms(facts.now_ms) or machine.created_ms, facts.true_ms(began[0]))
+                price = round(min(machine.price_usd(at_ms) for at_ms in moments) * 1_000_000)
                 if price > ceiling + 1:
                     yield f"job {told.number} ran on a machine of {price} micro-USD/h, its ceiling is {ceiling}"
 
