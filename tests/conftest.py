@@ -3,11 +3,18 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
 
 import pytest
 
 # The first takes a minute of computing; the others wait most of their time, for processes and servers that are real.
 _LONG = (("test_monkey",), ("test_end_to_end",), ("core/runner", "local_ssh", "test_terminal", "test_own_end_for_real"))
+
+
+def pytest_configure() -> None:
+    """Let started processes be interrupted, also where the shell ran us in the background: it lets them ignore that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
