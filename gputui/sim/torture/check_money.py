@@ -76,7 +76,6 @@ def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement)
     """Return the widest range in micro-USD that a machine's cost may span."""
     rule = provider_info(machine.provider).billing
     ended_ms = machine.ended_ms(facts.now_ms) or facts.now_ms
-    traffic = sum(i.rate_micro_usd_per_hour for i in told.report.intervals if i.resource == "traffic")
     ordered_ms = min(facts.true_ms(e) for e in told.events if e.placement_id == placement.id)
     up_ms = started_ms(machine, facts.now_ms)
     boot_ms = (up_ms if up_ms is not None else ended_ms) - ordered_ms
@@ -92,11 +91,16 @@ def _widest(facts: Facts, told: Told, machine: SimMachine, placement: Placement)
     if up_ms is None or life_s - boot_ms / 1000 < unseen_s or facts.disturbances or deaths:
         wide_s += rule.minimum_s
     top_price = max(_top_price(machine), _assumed_rate(told, placement) or 0)
-    return int((top_price + traffic) * wide_s * len(machine.prices) / 3600)
+    return int((top_price + _traffic_rate(told)) * wide_s * len(machine.prices) / 3600)
 
 
 def _top_price(machine: SimMachine) -> int:
     return int(max(price for _, price in machine.prices) * 1_000_000)
+
+
+def _traffic_rate(told: Told) -> int:
+    """Return the most in micro-USD per hour that the traffic of a job's machines may cost while its counter is not read."""
+    return sum(i.rate_micro_usd_per_hour for i in told.report.intervals if i.resource == "traffic")
 
 
 def _assumed_rate(told: Told, placement: Placement) -> int | None:
@@ -114,7 +118,9 @@ def _slip(facts: Facts, told: Told, machine: SimMachine, placement: Placement) -
     excess = max(0, _top_price(machine) - assumed) if assumed is not None else 0
     life_s = ((machine.ended_ms(facts.now_ms) or facts.now_ms) - machine.created_ms) / 1000
     wrong_s = _clock_s(facts) + _listed_after_s(facts, machine)
-    return int((_top_price(machine) * wrong_s + float(steps) * unseen_s + excess * life_s) / 3600)
+    return int(
+        ((_top_price(machine) + _traffic_rate(told)) * wrong_s + float(steps) * unseen_s + excess * life_s) / 3600
+    )
 
 
 def _clock_s(facts: Facts) -> float:
