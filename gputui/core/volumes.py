@@ -51,7 +51,7 @@ from gputui.store.alarms import AlarmKind
 
 # A machine that has just ended may hold its volume for half a minute more (Vast.ai).
 IN_USE_PATIENCE_S = 45.0
-HOURS_PER_MONTH = 730
+_HOURS_PER_MONTH = 730  # as the providers reckon
 
 _S = VolumeOrderState
 
@@ -202,7 +202,7 @@ class VolumeDriver:
             f"{title} volume {order.name} will not go: {order.error or 'it is still listed.'}",
             f"The agent goes on trying; in need, delete it at {title} yourself.",
             provider=order.provider,
-            rate=None if month is None else div_half_up(month, HOURS_PER_MONTH),
+            rate=None if month is None else div_half_up(month, _HOURS_PER_MONTH),
         )
 
     async def _ask_for_deletion(self) -> GputuiError | None:

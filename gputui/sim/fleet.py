@@ -61,8 +61,10 @@ class SshFleet:
                 self._disks.add(machine.id)
             elif not answers and machine.id in self._servers:
                 await self._servers.pop(machine.id).close()
-            if machine.id in self._disks and not machine.is_alive(self._world.now_ms()):
-                self._wipe(machine)
+            if not machine.is_alive(self._world.now_ms()):
+                self._give_up_port(machine)
+                if machine.id in self._disks:
+                    self._wipe(machine)
 
     async def close(self) -> None:
         """Stop every server and kill what ran on the machines."""
@@ -75,9 +77,7 @@ class SshFleet:
         from gputui.sim.sshd import start_sim_sshd
 
         home = self._root / machine.id
-        holder = self._reserved.pop((machine.ip, machine.ssh_port or 0), None)
-        if holder is not None:
-            holder.close()
+        self._give_up_port(machine)
         return await start_sim_sshd(
             home,
             lambda: list(machine.authorized_keys),
@@ -85,6 +85,11 @@ class SshFleet:
             port=machine.ssh_port or 0,
             environ=machine.environ,
         )
+
+    def _give_up_port(self, machine: SimMachine) -> None:
+        holder = self._reserved.pop((machine.ip, machine.ssh_port or 0), None)
+        if holder is not None:
+            holder.close()
 
     def _wipe(self, machine: SimMachine) -> None:
         home = self._root / machine.id

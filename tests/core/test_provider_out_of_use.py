@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import AgentWorld
 
 from gputui.local.config import Config, ProviderConfig
 from gputui.model.errors import AuthError
 from gputui.model.states import JobStatus
 from gputui.model.types import JobSpec
 from gputui.sim.truth import truth_of
-from gputui.sim.vtime import run_virtual
 from gputui.store.findings import FindingKind
 
 OFF = Config(providers={"huddle": ProviderConfig(enabled=False)})
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[..., None]:
-    def run(scene: Callable[..., object]) -> None:
-        async def whole() -> None:
-            async with agent_world(tmp_path) as shop:
-                await scene(shop)  # type: ignore[misc]
-
-        run_virtual(whole())
-
-    return run
 
 
 def switch_huddle_off(shop: AgentWorld) -> None:

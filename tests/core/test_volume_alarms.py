@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from agent_world import AgentWorld, agent_world
+from agent_world import AgentWorld
 
 from gputui.model.volumes import VolumeOrder, VolumeOrderState
-from gputui.sim.vtime import run_virtual
 from gputui.store.alarms import AlarmKind
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[..., None]:
-    def run(scene: Callable[..., object]) -> None:
-        async def whole() -> None:
-            async with agent_world(tmp_path) as shop:
-                await scene(shop)  # type: ignore[misc]
-
-        run_virtual(whole())
-
-    return run
 
 
 def order(shop: AgentWorld, *, shown: int | None = None) -> VolumeOrder:

@@ -139,7 +139,8 @@ def machine_of(row: Any) -> Machine | None:
 def _billed(pod: wire.WirePod, state: MachineState) -> tuple[MicroUsdPerHour, MicroUsdPerHour] | None:
     """Return the least and the most that a pod is billed by the hour, None when that is not told or it is broken.
 
-    Its `cost` has been seen to hold the container disk; whether it always does, and the persistent volume, is not said.
+    Its `cost` has been seen to hold the container disk; whether it always does, and the persistent volume, is not said. What a
+    stopped one costs is from the documentation alone, so it may cost nothing.
     """
     cost = _price_of(pod, state)
     if cost is not None and state is MachineState.STOPPED:
